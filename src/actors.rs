@@ -1,0 +1,6 @@
+//! The actors: thin shells that read a clock, do the I/O, and feed what came of it to pure state.
+//!
+//! An actor imports no other actor's module, only [`messages`]; who is wired to whom is the
+//! Supervisor's and [`crate::app`]'s business.
+
+pub mod messages;

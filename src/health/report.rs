@@ -1,0 +1,192 @@
+//! The JSON of `/health` (contract, section 7).
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{model::ErrorKind, resilience::breaker::Phase};
+
+/// `GET /health`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HealthReport {
+    /// The whole's status.
+    pub status: Status,
+    /// Our version.
+    pub version: String,
+    /// When the daemon started.
+    pub started_at: Timestamp,
+    /// Seconds since.
+    pub uptime_s: u64,
+    /// When this was made.
+    pub time: Timestamp,
+    /// Why it is not `ok`.
+    pub reasons: Vec<String>,
+    /// `ok` or `outage`.
+    pub network: Network,
+    /// The store.
+    pub store: StoreReport,
+    /// Every enabled source.
+    pub sources: BTreeMap<String, SourceReport>,
+    /// Every destination.
+    pub destinations: BTreeMap<String, DestinationReport>,
+    /// The last 24 h, one entry a kind.
+    pub error_patterns: Vec<ErrorPattern>,
+}
+
+/// `status`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// All well.
+    Ok,
+    /// Something is not.
+    Degraded,
+    /// The daemon does not do its job.
+    Down,
+}
+
+/// `network`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// Nothing speaks for a fault of our own.
+    Ok,
+    /// Too many sources on too many hosts fail at once.
+    Outage,
+}
+
+/// `store`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreReport {
+    /// `ok`, `failing` or `reseeding`.
+    pub status: StoreState,
+    /// Items remembered.
+    pub items_seen: u64,
+    /// Items waiting, over all destinations.
+    pub outbox: u64,
+    /// Items refused for good, over all destinations.
+    pub dead_letters: u64,
+}
+
+/// `store.status`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoreState {
+    /// Open and writing.
+    Ok,
+    /// It cannot be opened or written; retried.
+    Failing,
+    /// A new one was begun after damage; sources mark what they show as seen.
+    Reseeding,
+}
+
+/// One source.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SourceReport {
+    /// Its status.
+    pub status: SourceStatus,
+    /// Its breaker.
+    pub breaker: Phase,
+    /// Requests sent, redirects not counted.
+    pub attempts: u64,
+    /// Polls ended.
+    pub polls: u64,
+    /// Polls that succeeded.
+    pub successes: u64,
+    /// Polls that failed.
+    pub failures: u64,
+    /// Percent of polls, one decimal; null before the first.
+    pub success_rate: Option<f64>,
+    /// The same over the last 24 h.
+    pub success_rate_24h: Option<f64>,
+    /// Failed polls in a row.
+    pub consecutive_failures: u64,
+    /// Items accepted ever.
+    pub items: u64,
+    /// When the last poll began.
+    pub last_attempt: Option<Timestamp>,
+    /// When the last successful poll ended.
+    pub last_success: Option<Timestamp>,
+    /// When the next is due.
+    pub next_poll: Option<Timestamp>,
+    /// The last error; it stays after recovery.
+    pub last_error: Option<ErrorReport>,
+}
+
+/// `sources.NAME.status`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceStatus {
+    /// All well.
+    Ok,
+    /// The last poll failed, or the next is overdue.
+    Degraded,
+    /// Its breaker is open or half-open.
+    Down,
+    /// By the operator.
+    Paused,
+    /// It answered 410.
+    Gone,
+    /// Its first poll has not ended.
+    Pending,
+}
+
+/// `last_error`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorReport {
+    /// Its kind.
+    pub kind: ErrorKind,
+    /// What happened.
+    pub message: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// One destination.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DestinationReport {
+    /// Its status.
+    pub status: DestinationStatus,
+    /// Items waiting.
+    pub queued: u64,
+    /// Items acknowledged ever.
+    pub delivered: u64,
+    /// Items refused for good.
+    pub dead_letters: u64,
+    /// Seconds that the oldest waiting item waits.
+    pub oldest_queued_s: u64,
+    /// The last error; it stays after recovery.
+    pub last_error: Option<ErrorReport>,
+}
+
+/// `destinations.NAME.status`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DestinationStatus {
+    /// All well.
+    Ok,
+    /// Failing, and retried.
+    Degraded,
+    /// Items older than an hour and none acknowledged in 15 minutes.
+    Down,
+    /// The webhook is gone.
+    Gone,
+    /// By the operator.
+    Paused,
+}
+
+/// One kind of error over the last 24 h.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorPattern {
+    /// The kind.
+    pub kind: ErrorKind,
+    /// How often.
+    pub count: u64,
+    /// Which sources.
+    pub sources: Vec<String>,
+    /// The first in the window.
+    pub first: Timestamp,
+    /// The last.
+    pub last: Timestamp,
+}

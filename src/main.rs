@@ -1,0 +1,3 @@
+//! The `kawaraban` program.
+
+fn main() {}
