@@ -3,4 +3,8 @@
 //! An actor imports no other actor's module, only [`messages`]; who is wired to whom is the
 //! Supervisor's and [`crate::app`]'s business.
 
+pub mod death_watch;
+pub mod limits;
 pub mod messages;
+pub mod source;
+pub mod supervisor;

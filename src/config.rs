@@ -275,3 +275,31 @@ pub enum DestinationKind {
     /// One JSON line an item on standard output.
     Stdout,
 }
+
+impl Source {
+    /// Whether nothing changed, secrets included.
+    pub fn same_as(&self, other: &Self) -> bool {
+        let secrets = |source: &Self| {
+            let request = &source.request;
+            let headers: Vec<_> = request.headers.iter().map(|(_, value)| value.expose().clone()).collect();
+            let password = request.basic_auth.as_ref().map(|auth| auth.password.expose().clone());
+            (headers, password, request.proxy.as_ref().map(|proxy| proxy.expose().clone()))
+        };
+        // `Debug` shows every field but the secrets
+        format!("{self:?}") == format!("{other:?}") && secrets(self) == secrets(other)
+    }
+}
+
+impl Destination {
+    /// Whether nothing changed, secrets included.
+    pub fn same_as(&self, other: &Self) -> bool {
+        use DestinationKind::{Discord, Stdout, Webhook};
+        self.name == other.name
+            && match (&self.kind, &other.kind) {
+                (Discord { url: a }, Discord { url: b }) => a == b,
+                (Webhook { url: a, secret: s }, Webhook { url: b, secret: t }) => (a, s) == (b, t),
+                (Stdout, Stdout) => true,
+                (Discord { .. } | Webhook { .. } | Stdout, _) => false,
+            }
+    }
+}

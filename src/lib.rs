@@ -25,6 +25,7 @@ pub mod fetch;
 pub mod health;
 pub mod identity;
 pub mod model;
+pub mod poll;
 pub mod resilience;
 pub mod store;
 pub mod web;

@@ -9,9 +9,10 @@ use crate::{
     health::report::{HealthReport, SourceReport},
     model::{ErrorKind, Failure, Name},
     resilience::breaker::Phase,
+    store::{Ingest, Ingested, SourceRecord, StoreError},
 };
 
-/// Source → Supervisor → Health: a poll ended. Exactly one for each poll, whatever came of it.
+/// Supervisor → Health: a poll ended. Exactly one for each poll, whatever came of it.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct SourcePolled {
@@ -181,3 +182,61 @@ pub struct OutageBegan {
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct OutageEnded;
+
+/// One of the Supervisor's children, in one of its lives.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ChildId {
+    /// What it is.
+    pub role: Role,
+    /// Its source's or destination's name.
+    pub name: Name,
+    /// Counts re-creations, so that word of an earlier life is told from that of the present one.
+    pub life: u64,
+}
+
+/// What a child does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Polls a source.
+    Source,
+    /// Serves a destination.
+    Delivery,
+}
+
+/// Source → Supervisor: a new document. It answers when "seen", "queued" and the validators are durable.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Ingested, StoreError>")]
+pub struct StoreDocument(pub Ingest);
+
+/// Source → Supervisor: a poll ended. Exactly one for each poll, whatever came of it.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct PollFinished {
+    /// What came of it.
+    pub polled: SourcePolled,
+    /// What is to be kept of the source; none where [`StoreDocument`] has stored it already.
+    pub record: Option<SourceRecord>,
+    /// Whether the record holds what a kill must not undo (breaker, `Retry-After`, gone).
+    pub urgent: bool,
+}
+
+/// Supervisor → Source: poll now, past schedule, breaker and outage, but never past `Retry-After`.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct PollNow;
+
+/// Supervisor → Source: our own network is out; polls wait.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Hold {
+    /// Failed polls to be taken back.
+    pub failures: u32,
+}
+
+/// Supervisor → Source: the network is back.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Release {
+    /// When to poll what fell due meanwhile.
+    pub delay: Duration,
+}

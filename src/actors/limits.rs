@@ -1,0 +1,60 @@
+//! Places for attempts: so many over all sources, and so many for one host.
+
+use std::{cell::RefCell, collections::HashMap, sync::Arc};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::config::{Concurrency, Source};
+
+/// Shared by the sources of one arbiter.
+#[derive(Debug)]
+pub struct Limits {
+    total: Arc<Semaphore>,
+    per_host: Option<PerHost>,
+}
+
+#[derive(Debug)]
+struct PerHost {
+    limit: usize,
+    hosts: RefCell<HashMap<String, Arc<Semaphore>>>,
+}
+
+/// A place, given back when it is dropped.
+#[derive(Debug)]
+pub struct Place {
+    _total: Option<OwnedSemaphorePermit>,
+    _host: Option<OwnedSemaphorePermit>,
+}
+
+impl Limits {
+    /// As `[fetch]` has them.
+    pub fn new(concurrency: Concurrency) -> Self {
+        let per_host =
+            (concurrency.per_host > 0).then(|| PerHost { limit: concurrency.per_host, hosts: RefCell::default() });
+        Self { total: Arc::new(Semaphore::new(concurrency.total.clamp(1, Semaphore::MAX_PERMITS))), per_host }
+    }
+
+    /// Waits for a place. The host's comes first, so that a crowd waiting for one host takes no places
+    /// from the others.
+    pub async fn place(&self, source: &Source) -> Place {
+        let host = self.per_host.as_ref().map(|limit| limit.semaphore(source.url.host_str().unwrap_or_default()));
+        let host = match host {
+            Some(host) => host.acquire_owned().await.ok(),
+            None => None,
+        };
+        // a semaphore that is never closed always gives
+        Place { _host: host, _total: self.total.clone().acquire_owned().await.ok() }
+    }
+}
+
+impl PerHost {
+    fn semaphore(&self, host: &str) -> Arc<Semaphore> {
+        let mut hosts = self.hosts.borrow_mut();
+        if let Some(semaphore) = hosts.get(host) {
+            return semaphore.clone();
+        }
+        let semaphore = Arc::new(Semaphore::new(self.limit));
+        hosts.insert(host.to_owned(), semaphore.clone());
+        semaphore
+    }
+}

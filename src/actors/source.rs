@@ -1,0 +1,445 @@
+//! One source: fetches, reads, and reports to the Supervisor.
+//!
+//! A shell around [`Poller`]: it keeps the timer, the HTTP client and the window of the last document.
+//! A poll is one future; whatever goes wrong in it, a panic included, ends in one [`PollFinished`].
+
+use std::{panic::AssertUnwindSafe, rc::Rc, sync::Arc, time::Duration};
+
+use actix::{
+    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Recipient, SpawnHandle, WrapFuture,
+    fut::LocalBoxActorFuture,
+};
+use futures_util::FutureExt;
+use jiff::Timestamp;
+use rand::{SeedableRng, rngs::StdRng};
+use slog::{Logger, debug, info, o, warn};
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::{
+    actors::{
+        death_watch::DeathWatch,
+        limits::Limits,
+        messages::{
+            ChildId, Hold, PollFinished, PollNow, PollOutcome, Release, SourcePolled, SourceScheduled, Stop,
+            StoreDocument,
+        },
+    },
+    config,
+    fetch::{Answer, Document, Fetcher, Validators},
+    model::{ErrorKind, Failure, RedactedUrl},
+    poll::{
+        Due, End, Next, Poller,
+        document::{self, Input, Parsed, Read},
+    },
+    resilience::breaker::Phase,
+    store::{Ingest, SourceRecord, StoreError},
+};
+
+/// Bodies above this are read on another thread, so that no source waits for them.
+const INLINE_READ: usize = 256 * 1024;
+
+/// What a source is made of.
+pub struct Seat {
+    /// As configured.
+    pub source: Arc<config::Source>,
+    /// What was kept of it, adopted by [`crate::poll::adopt`].
+    pub record: SourceRecord,
+    /// Its client.
+    pub fetcher: Fetcher,
+    /// How a body is read.
+    pub read: Read,
+    /// Places for attempts, shared by all sources.
+    pub limits: Rc<Limits>,
+    /// Seed of its jitter.
+    pub seed: u64,
+    /// Where documents go.
+    pub documents: Recipient<StoreDocument>,
+    /// Where results go.
+    pub results: Recipient<PollFinished>,
+    /// Where its schedule is told.
+    pub schedule: Recipient<SourceScheduled>,
+    /// Tells of its end.
+    pub watch: DeathWatch<ChildId>,
+    /// The daemon's log.
+    pub log: Logger,
+}
+
+/// The actor of one source.
+pub struct SourceActor {
+    source: Arc<config::Source>,
+    poller: Poller,
+    fetcher: Rc<Fetcher>,
+    read: Read,
+    limits: Rc<Limits>,
+    rng: StdRng,
+    documents: Recipient<StoreDocument>,
+    results: Recipient<PollFinished>,
+    schedule: Recipient<SourceScheduled>,
+    log: Logger,
+    /// Strongest keys of the last document, sorted; empty until one was read in this run.
+    window: Arc<[u64]>,
+    timer: Option<SpawnHandle>,
+    polling: bool,
+    _watch: DeathWatch<ChildId>,
+}
+
+impl SourceActor {
+    /// Ready to be started; it polls when its record says that it is due.
+    pub fn new(seat: Seat) -> Self {
+        let Seat { source, record, fetcher, read, limits, seed, documents, results, schedule, watch, log } = seat;
+        Self {
+            poller: Poller::new(source.schedule, source.retry, source.breaker, record),
+            fetcher: Rc::new(fetcher),
+            read,
+            limits,
+            rng: StdRng::seed_from_u64(seed),
+            documents,
+            results,
+            schedule,
+            log: log.new(o!("source" => source.name.clone())),
+            source,
+            window: Arc::new([]),
+            timer: None,
+            polling: false,
+            _watch: watch,
+        }
+    }
+
+    /// Polls if that is due, else sets the timer for when it is.
+    fn wake(&mut self, ctx: &mut Context<Self>) {
+        if let Some(timer) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        if self.polling {
+            return;
+        }
+        match self.poller.due(Timestamp::now()) {
+            Due::Poll { attempts } => self.poll(attempts, ctx),
+            Due::Wait(wait) => {
+                // never less than a millisecond: the timer's own resolution, and no busy loop
+                let wait = wait.max(Duration::from_millis(1));
+                self.timer = Some(ctx.run_later(wait, |actor, ctx| actor.wake(ctx)));
+            }
+            Due::Never => {}
+        }
+    }
+
+    fn poll(&mut self, attempts: u32, ctx: &mut Context<Self>) {
+        self.polling = true;
+        let now = Timestamp::now();
+        if self.poller.record.breaker.phase(now) == Phase::HalfOpen {
+            info!(self.log, "breaker half-open, one trial attempt");
+            self.tell_schedule(now);
+        }
+        let poll = Poll {
+            source: self.source.clone(),
+            fetcher: self.fetcher.clone(),
+            limits: self.limits.clone(),
+            window: self.window.clone(),
+            read: self.read,
+            attempts,
+            poller: self.poller.clone(),
+            rng: StdRng::from_rng(&mut self.rng),
+            log: self.log.clone(),
+        };
+        let guarded = AssertUnwindSafe(poll.run()).catch_unwind();
+        let ended = guarded.into_actor(self).then(move |ended, actor, _| {
+            let polled = ended.unwrap_or_else(|cause| Polled {
+                started: now,
+                attempts: 1,
+                result: Err(document::panicked(&*cause)),
+            });
+            actor.conclude(polled)
+        });
+        ctx.spawn(ended.map(|(), actor, ctx| {
+            actor.polling = false;
+            actor.wake(ctx);
+        }));
+    }
+
+    /// Stores what came of a poll and reports it.
+    fn conclude(&mut self, polled: Polled) -> LocalBoxActorFuture<Self, ()> {
+        let Polled { started, attempts, result } = polled;
+        let got = match result {
+            Ok(got) => got,
+            Err(failure) => return self.failed(started, attempts, failure),
+        };
+        let now = Timestamp::now();
+        match got {
+            Got::Gone => {
+                let urgent = self.poller.finished(started, now, End::Gone, &mut self.rng);
+                warn!(self.log, "the server says that it is gone for good (HTTP 410): it is not asked again until its configuration changes"; "kind" => "http_410");
+                self.report(started, attempts, PollOutcome::Gone, true, urgent);
+            }
+            Got::NotModified => {
+                let urgent = self.succeeded(started, now);
+                self.report(started, attempts, PollOutcome::Unchanged, true, urgent);
+            }
+            Got::Same { etag, last_modified } => {
+                let urgent = self.succeeded(started, now);
+                self.poller.record.etag = etag;
+                self.poller.record.last_modified = last_modified;
+                self.report(started, attempts, PollOutcome::Unchanged, true, urgent);
+            }
+            Got::Changed(changed) => return self.store(started, attempts, now, *changed),
+        }
+        Box::pin(actix::fut::ready(()))
+    }
+
+    fn succeeded(&mut self, started: Timestamp, now: Timestamp) -> bool {
+        let failures = self.poller.record.breaker.failures;
+        if failures > 0 {
+            info!(self.log, "recovered"; "after_failures" => failures);
+        }
+        self.poller.finished(started, now, End::Success, &mut self.rng)
+    }
+
+    /// Has a new document stored. Only then does the poll count as a success: a failed write leaves
+    /// everything as it was, and the next poll brings the same document again.
+    fn store(
+        &mut self,
+        started: Timestamp,
+        attempts: u32,
+        now: Timestamp,
+        changed: Changed,
+    ) -> LocalBoxActorFuture<Self, ()> {
+        let Changed { parsed, etag, last_modified, body_hash } = changed;
+        let Parsed { keys, candidates, whole, warnings } = parsed;
+        for warning in &warnings {
+            debug!(self.log, "the document was repaired"; "warning" => warning);
+        }
+        let emptied = keys.is_empty() && self.poller.record.had_items;
+        let window = document::window(&keys);
+        let mut next = self.poller.clone();
+        next.finished(started, now, End::Success, &mut self.rng);
+        let record = SourceRecord {
+            etag: etag.filter(|_| whole),
+            last_modified: last_modified.filter(|_| whole),
+            body_hash: whole.then_some(body_hash),
+            had_items: next.record.had_items || !keys.is_empty(),
+            ..next.record
+        };
+        let ingest = Ingest { source: self.source.clone(), keys, candidates, record: record.clone(), at: now };
+        let answer = self.documents.send(StoreDocument(ingest));
+        let stored = async move { answer.await.unwrap_or(Err(StoreError::Closed)) };
+        Box::pin(stored.into_actor(self).then(move |stored, actor, _| match stored {
+            Ok(ingested) => {
+                let failures = actor.poller.record.breaker.failures;
+                if failures > 0 {
+                    info!(actor.log, "recovered"; "after_failures" => failures);
+                }
+                if ingested.new > 0 {
+                    info!(actor.log, "new items"; "new" => ingested.new, "accepted" => ingested.accepted,
+                        "skipped" => ingested.skipped, "filtered" => ingested.filtered);
+                }
+                if emptied {
+                    warn!(actor.log, "the feed had items and now has none"; "kind" => "empty");
+                }
+                actor.poller.record = record;
+                actor.window = window;
+                let outcome = PollOutcome::Changed { accepted: ingested.accepted, emptied };
+                actor.report(started, attempts, outcome, false, false);
+                Box::pin(actix::fut::ready(())) as LocalBoxActorFuture<Self, ()>
+            }
+            Err(error) => actor.failed(started, attempts, Failure::fatal(ErrorKind::Store, error.to_string())),
+        }))
+    }
+
+    fn failed(&mut self, started: Timestamp, attempts: u32, failure: Failure) -> LocalBoxActorFuture<Self, ()> {
+        let now = Timestamp::now();
+        let before = self.poller.record.breaker.phase(now);
+        let urgent = self.poller.finished(started, now, End::Failed(&failure), &mut self.rng);
+        let after = self.poller.record.breaker.phase(now);
+        let next = self.poller.next_poll(now).map(|next| next.to_string());
+        warn!(self.log, "poll failed: {}", failure.message; "kind" => failure.kind.to_string(), "attempt" => attempts,
+            "failures" => self.poller.record.breaker.failures, "next_poll" => next);
+        if after == Phase::Open && before != Phase::Open {
+            warn!(self.log, "breaker open"; "failures" => self.poller.record.breaker.failures, "kind" => failure.kind.to_string());
+        }
+        self.report(started, attempts, PollOutcome::Failed(failure), true, urgent);
+        Box::pin(actix::fut::ready(()))
+    }
+
+    fn report(&self, started: Timestamp, attempts: u32, outcome: PollOutcome, save: bool, urgent: bool) {
+        let now = Timestamp::now();
+        let record = &self.poller.record;
+        self.results.do_send(PollFinished {
+            polled: SourcePolled {
+                source: self.source.name.clone(),
+                started,
+                ended: now,
+                attempts,
+                outcome,
+                breaker: record.breaker.phase(now),
+                next_poll: self.poller.next_poll(now),
+            },
+            record: save.then(|| record.clone()),
+            urgent,
+        });
+    }
+
+    fn tell_schedule(&self, now: Timestamp) {
+        let record = &self.poller.record;
+        self.schedule.do_send(SourceScheduled {
+            source: self.source.name.clone(),
+            breaker: record.breaker.phase(now),
+            next_poll: self.poller.next_poll(now),
+            gone: record.gone == Some(record.fingerprint),
+        });
+    }
+}
+
+impl Actor for SourceActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.tell_schedule(Timestamp::now());
+        self.wake(ctx);
+    }
+}
+
+impl Handler<PollNow> for SourceActor {
+    type Result = ();
+
+    fn handle(&mut self, _: PollNow, ctx: &mut Self::Context) {
+        if self.polling {
+            return;
+        }
+        if let Due::Poll { attempts } = self.poller.due_when_asked(Timestamp::now()) {
+            if let Some(timer) = self.timer.take() {
+                ctx.cancel_future(timer);
+            }
+            self.poll(attempts, ctx);
+        }
+    }
+}
+
+impl Handler<Hold> for SourceActor {
+    type Result = ();
+
+    fn handle(&mut self, Hold { failures }: Hold, ctx: &mut Self::Context) {
+        self.poller.hold(failures);
+        self.tell_schedule(Timestamp::now());
+        self.wake(ctx);
+    }
+}
+
+impl Handler<Release> for SourceActor {
+    type Result = ();
+
+    fn handle(&mut self, Release { delay }: Release, ctx: &mut Self::Context) {
+        let now = Timestamp::now();
+        self.poller.release(now, delay);
+        self.tell_schedule(now);
+        self.wake(ctx);
+    }
+}
+
+impl Handler<Stop> for SourceActor {
+    type Result = ();
+
+    /// A poll under way is dropped: nothing of it was accepted yet.
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+/// One poll: its attempts, and reading what they bring.
+struct Poll {
+    source: Arc<config::Source>,
+    fetcher: Rc<Fetcher>,
+    limits: Rc<Limits>,
+    window: Arc<[u64]>,
+    read: Read,
+    attempts: u32,
+    poller: Poller,
+    rng: StdRng,
+    log: Logger,
+}
+
+/// What came of a [`Poll`].
+struct Polled {
+    started: Timestamp,
+    attempts: u32,
+    result: Result<Got, Failure>,
+}
+
+enum Got {
+    NotModified,
+    Same { etag: Option<String>, last_modified: Option<String> },
+    Changed(Box<Changed>),
+    Gone,
+}
+
+struct Changed {
+    parsed: Parsed,
+    etag: Option<String>,
+    last_modified: Option<String>,
+    body_hash: u128,
+}
+
+impl Poll {
+    async fn run(mut self) -> Polled {
+        let mut attempt = 0;
+        let mut started = None;
+        loop {
+            // waiting for a place counts neither for the attempt's deadline nor as its start
+            let place = self.limits.place(&self.source).await;
+            attempt += 1;
+            let start = *started.get_or_insert_with(Timestamp::now);
+            let result = self.attempt().await;
+            drop(place);
+            let failure = match result {
+                Ok(got) => return Polled { started: start, attempts: attempt, result: Ok(got) },
+                Err(failure) => failure,
+            };
+            match self.poller.after_failure(attempt, self.attempts, &failure, &mut self.rng) {
+                Next::Retry(wait) => {
+                    info!(self.log, "attempt failed, trying again: {}", failure.message; "kind" => failure.kind.to_string(),
+                        "attempt" => attempt, "wait_ms" => wait.as_millis() as u64);
+                    tokio::time::sleep(wait).await;
+                }
+                Next::End => return Polled { started: start, attempts: attempt, result: Err(failure) },
+            }
+        }
+    }
+
+    async fn attempt(&self) -> Result<Got, Failure> {
+        let record = &self.poller.record;
+        let validators =
+            Validators { etag: record.etag.as_deref(), last_modified: record.last_modified.as_deref() };
+        match self.fetcher.get(validators).await? {
+            Answer::NotModified => Ok(Got::NotModified),
+            Answer::Gone => Ok(Got::Gone),
+            Answer::Document(document) => self.read(document).await,
+        }
+    }
+
+    async fn read(&self, document: Document) -> Result<Got, Failure> {
+        let Document { body, content_type, etag, last_modified, final_url, permanent_redirect, .. } = document;
+        if let Some(url) = permanent_redirect {
+            info!(self.log, "moved permanently: put the new address into the configuration";
+                "to" => RedactedUrl(&url).to_string());
+        }
+        let body_hash = xxh3_128(&body);
+        if self.poller.record.body_hash == Some(body_hash) {
+            return Ok(Got::Same { etag, last_modified });
+        }
+        let large = body.len() > INLINE_READ;
+        let input = Input {
+            body,
+            content_type,
+            url: final_url,
+            source: self.source.clone(),
+            window: self.window.clone(),
+        };
+        let read = self.read;
+        let parsed = if large {
+            let task = tokio::task::spawn_blocking(move || document::read_guarded(read, &input));
+            task.await.map_err(|error| Failure::fatal(ErrorKind::Panic, error.to_string()))??
+        } else {
+            document::read_guarded(read, &input)?
+        };
+        Ok(Got::Changed(Box::new(Changed { parsed, etag, last_modified, body_hash })))
+    }
+}

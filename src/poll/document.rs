@@ -1,0 +1,133 @@
+//! From a body's bytes to keys of all entries and whole items of those that may be new.
+//!
+//! A source remembers the strongest keys of its last document (its *window*). An entry within it is
+//! known to be seen, so that only the rest is turned into items: for a feed with one new entry, one.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use url::Url;
+use xxhash_rust::xxh3::Xxh3Default;
+
+use crate::{
+    config::{OnEmpty, Source, SourceKind},
+    feed,
+    identity::{self, Keys},
+    model::{ErrorKind, Failure},
+    poll::filter,
+    store::Candidate,
+};
+
+/// A document that was read.
+#[derive(Debug, Clone, Default)]
+pub struct Parsed {
+    /// Keys of every entry, in document order.
+    pub keys: Vec<Keys>,
+    /// Entries outside the window, ascending.
+    pub candidates: Vec<Candidate>,
+    /// Whether it was read whole and without error: only then are its validators worth keeping.
+    pub whole: bool,
+    /// What was recovered from, for the operator.
+    pub warnings: Vec<String>,
+}
+
+/// What reading a body needs to know.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// The body, decompressed.
+    pub body: bytes::Bytes,
+    /// `Content-Type` as sent.
+    pub content_type: Option<String>,
+    /// Where it came from in the end: the base of relative links.
+    pub url: Url,
+    /// The source as configured.
+    pub source: Arc<Source>,
+    /// Strongest keys of the last document, sorted.
+    pub window: Arc<[u64]>,
+}
+
+/// How a body is read. A plain function, so that it may run on any thread; tests put in their own.
+pub type Read = fn(&Input) -> Result<Parsed, Failure>;
+
+/// Reads a body as its source's kind has it.
+pub fn read(input: &Input) -> Result<Parsed, Failure> {
+    let parsed = match input.source.kind {
+        SourceKind::Feed => read_feed(input)?,
+    };
+    let fail_when_empty = match (input.source.on_empty, input.source.kind) {
+        (OnEmpty::Fail, _) => true,
+        (OnEmpty::Ok, _) | (OnEmpty::Auto, SourceKind::Feed) => false,
+    };
+    if parsed.keys.is_empty() && fail_when_empty {
+        return Err(Failure::fatal(ErrorKind::Empty, "the document has no items, and on_empty is \"fail\""));
+    }
+    Ok(parsed)
+}
+
+/// Runs `read`, turning a panic into the failure `panic`.
+pub fn read_guarded(read: Read, input: &Input) -> Result<Parsed, Failure> {
+    catch_unwind(AssertUnwindSafe(|| read(input))).unwrap_or_else(|cause| Err(panicked(&*cause)))
+}
+
+/// The failure for a caught panic.
+pub fn panicked(cause: &(dyn Any + Send)) -> Failure {
+    let text = cause.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| cause.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    let text: String = text.chars().take(200).collect();
+    Failure::fatal(ErrorKind::Panic, format!("reading the answer panicked, please report it: {text}"))
+}
+
+fn read_feed(input: &Input) -> Result<Parsed, Failure> {
+    let hints = feed::Hints {
+        content_type: input.content_type.as_deref(),
+        base: Some(&input.url),
+        encoding: input.source.encoding,
+    };
+    let text = feed::decode(&input.body, &hints)?;
+    let document = feed::read(&text, &hints)?;
+    let keys = identity::keys(document.entries.iter().map(feed::Entry::facts));
+    let known = |keys: &Keys| input.window.binary_search(&keys.strongest()).is_ok();
+    let candidates = document.entries.iter().zip(&keys).enumerate().filter(|(_, (_, keys))| !known(keys));
+    let candidates = candidates.map(|(index, (entry, _))| {
+        let item = entry.item();
+        let passes = filter::passes(&input.source.filter, &item);
+        Candidate { index, item, passes }
+    });
+    let candidates = candidates.collect();
+    Ok(Parsed {
+        candidates,
+        whole: document.is_whole(),
+        warnings: document.warnings.iter().map(ToString::to_string).collect(),
+        keys,
+    })
+}
+
+/// The window that a document leaves behind: its strongest keys, sorted.
+pub fn window(keys: &[Keys]) -> Arc<[u64]> {
+    let mut window: Vec<u64> = keys.iter().map(Keys::strongest).collect();
+    window.sort_unstable();
+    window.into()
+}
+
+/// Validators and body hash of a source hold only for the same URL, kind, encoding, headers and parser.
+pub fn fingerprint(source: &Source) -> u64 {
+    let mut hasher = Xxh3Default::new();
+    let mut add = |part: &[u8]| {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    };
+    add(source.url.as_str().as_bytes());
+    add(match source.kind {
+        SourceKind::Feed => b"feed",
+    });
+    add(source.encoding.map_or("auto", encoding_rs::Encoding::name).as_bytes());
+    for (name, value) in &source.request.headers {
+        add(name.to_ascii_lowercase().as_bytes());
+        add(value.expose().as_bytes());
+    }
+    add(&feed::PARSER_VERSION.to_le_bytes());
+    hasher.digest()
+}
