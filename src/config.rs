@@ -3,6 +3,15 @@
 //! A [`Config`] is only born from [`load::load`], which tells every fault of a file at once. No other
 //! module reads files or the environment for settings.
 
+pub mod diagnostic;
+mod fetch_settings;
+pub mod load;
+mod reader;
+mod secret;
+mod source_text;
+mod validate;
+mod value;
+
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use regex::Regex;
