@@ -204,7 +204,7 @@ impl SourceActor {
         changed: Changed,
     ) -> LocalBoxActorFuture<Self, ()> {
         let Changed { parsed, etag, last_modified, body_hash } = changed;
-        let Parsed { keys, candidates, whole, warnings } = parsed;
+        let Parsed { keys, candidates, whole, warnings, .. } = parsed;
         for warning in &warnings {
             debug!(self.log, "the document was repaired"; "warning" => warning);
         }

@@ -7,6 +7,7 @@ use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    time::Duration,
 };
 
 use url::Url;
@@ -28,6 +29,10 @@ pub struct Parsed {
     pub keys: Vec<Keys>,
     /// Entries outside the window, ascending.
     pub candidates: Vec<Candidate>,
+    /// The word for its format.
+    pub format: &'static str,
+    /// How often it says that it changes: advice, which changes no schedule.
+    pub update_period: Option<Duration>,
     /// Whether it was read whole and without error: only then are its validators worth keeping.
     pub whole: bool,
     /// What was recovered from, for the operator.
@@ -86,8 +91,8 @@ fn read_feed(input: &Input) -> Result<Parsed, Failure> {
         base: Some(&input.url),
         encoding: input.source.encoding,
     };
-    let text = feed::decode(&input.body, &hints)?;
-    let document = feed::read(&text, &hints)?;
+    let text = feed::decode(&input.body, &hints).map_err(unreadable)?;
+    let document = feed::read(&text, &hints).map_err(unreadable)?;
     let keys = identity::keys(document.entries.iter().map(feed::Entry::facts));
     let known = |keys: &Keys| input.window.binary_search(&keys.strongest()).is_ok();
     let candidates = document.entries.iter().zip(&keys).enumerate().filter(|(_, (_, keys))| !known(keys));
@@ -99,10 +104,17 @@ fn read_feed(input: &Input) -> Result<Parsed, Failure> {
     let candidates = candidates.collect();
     Ok(Parsed {
         candidates,
-        whole: document.is_whole(),
+        format: document.format.as_str(),
+        update_period: document.update_period,
+        // a cut document may be whole the next time, under the same validators
+        whole: !document.warnings.contains(&feed::Warning::Truncated),
         warnings: document.warnings.iter().map(ToString::to_string).collect(),
         keys,
     })
+}
+
+fn unreadable(error: feed::Error) -> Failure {
+    Failure::fatal(error.kind(), error.to_string())
 }
 
 /// The window that a document leaves behind: its strongest keys, sorted.
