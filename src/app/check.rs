@@ -1,0 +1,133 @@
+//! `check --fetch`: does every source answer, and with what?
+
+use std::{process::ExitCode, rc::Rc, sync::Arc};
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{Table, presets::NOTHING};
+use futures_util::{StreamExt, stream};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use crate::{
+    app::ask::{Asked, ask},
+    config::{self, Config},
+    fetch::Tls,
+    model::ErrorKind,
+};
+
+/// Sources asked at the same time.
+const AT_ONCE: usize = 32;
+
+/// One source's row.
+#[derive(Debug, Serialize)]
+struct Row {
+    source: String,
+    outcome: &'static str,
+    items: Option<usize>,
+    format: Option<&'static str>,
+    latency_ms: u64,
+    attempts: u32,
+    #[serde(rename = "error_kind")]
+    kind: Option<ErrorKind>,
+    message: Option<String>,
+    advice: Vec<String>,
+}
+
+impl Row {
+    fn new(source: &config::Source, asked: Asked) -> Self {
+        let base = Self {
+            source: source.name.to_string(),
+            outcome: "ok",
+            items: None,
+            format: None,
+            latency_ms: u64::try_from(asked.latency.as_millis()).unwrap_or(u64::MAX),
+            attempts: asked.attempts,
+            kind: None,
+            message: None,
+            advice: Vec::new(),
+        };
+        match asked.result {
+            Ok(read) => Self {
+                items: Some(read.parsed.keys.len()),
+                format: Some(read.parsed.format),
+                advice: read.advice,
+                ..base
+            },
+            Err(failure) => {
+                Self { outcome: "failed", kind: Some(failure.kind), message: Some(failure.message), ..base }
+            }
+        }
+    }
+
+    fn note(&self) -> String {
+        self.message.iter().chain(&self.advice).map(String::as_str).collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// Polls every enabled source once. Exit status 0 if all answered, else 3.
+pub fn run(config: &Config, json: bool) -> ExitCode {
+    let sources: Vec<_> = config.sources.iter().filter(|source| source.enabled).cloned().collect();
+    let rows = actix::System::new().block_on(ask_all(&sources));
+    let failed = rows.iter().filter(|row| row.kind.is_some()).count();
+    if json {
+        for row in &rows {
+            // serializing our own plain struct cannot fail
+            anstream::println!("{}", serde_json::to_string(row).unwrap_or_default());
+        }
+    } else {
+        print(&rows);
+        let disabled = config.sources.len() - sources.len();
+        let rest = if disabled > 0 { format!(", {disabled} disabled") } else { String::new() };
+        anstream::println!("\n{} of {} sources answered{rest}", rows.len() - failed, rows.len());
+    }
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(3) }
+}
+
+async fn ask_all(sources: &[Arc<config::Source>]) -> Vec<Row> {
+    let tls = Rc::new(Tls::new());
+    let bar = progress(sources.len());
+    let asked = stream::iter(sources).map(|source| {
+        let (tls, bar) = (tls.clone(), bar.clone());
+        async move {
+            let row = Row::new(source, ask(source, &tls).await);
+            bar.set_message(row.source.clone());
+            bar.inc(1);
+            row
+        }
+    });
+    let rows = asked.buffered(AT_ONCE).collect().await;
+    bar.finish_and_clear();
+    rows
+}
+
+/// On standard error, and only where that is a terminal.
+fn progress(sources: usize) -> ProgressBar {
+    let bar = ProgressBar::new(sources as u64);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30.cyan/dim} {pos}/{len} sources  {elapsed}  {wide_msg}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn print(rows: &[Row]) {
+    let mut table = Table::new();
+    table.load_preset(NOTHING).set_header(["", "SOURCE", "ITEMS", "FORMAT", "LATENCY", "ERROR", "NOTE"]);
+    for row in rows {
+        let colour = match (&row.kind, row.advice.is_empty()) {
+            (Some(_), _) => AnsiColor::Red,
+            (None, false) => AnsiColor::Yellow,
+            (None, true) => AnsiColor::Green,
+        };
+        let style = Style::new().fg_color(Some(colour.into()));
+        table.add_row([
+            format!("{style}●{style:#}"),
+            row.source.clone(),
+            row.items.map(|items| items.to_string()).unwrap_or_default(),
+            row.format.unwrap_or_default().to_owned(),
+            format!("{} ms", row.latency_ms),
+            row.kind.map(|kind| kind.to_string()).unwrap_or_default(),
+            row.note(),
+        ]);
+    }
+    anstream::println!("{table}");
+}
