@@ -1,0 +1,176 @@
+//! What went wrong, and what it means: its kind, and whether to try again.
+
+use std::{io, net::IpAddr};
+
+use rustls::Error as TlsError;
+
+use crate::model::{ErrorKind, Failure};
+
+/// ECONNRESET, ETIMEDOUT.
+const RESET: i32 = 104;
+const TIMED_OUT: i32 = 110;
+
+/// A fault of one exchange, as the code that meets it knows it.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The name did not resolve.
+    Dns(io::Error),
+    /// … not in time.
+    DnsTimeout,
+    /// The name has no address.
+    NoAddress,
+    /// Every address is one that may not be asked.
+    Blocked(IpAddr),
+    /// No connection to any address.
+    Connect(io::Error),
+    /// … not in time.
+    ConnectTimeout,
+    /// The proxy could not be used, or refused.
+    Proxy(String),
+    /// The handshake failed.
+    Tls(io::Error),
+    /// Reading or writing failed.
+    Io(io::Error),
+    /// The connection ended before the answer; what was read of it.
+    Cut(&'static str),
+    /// Not HTTP as we know it.
+    NotHttp(String),
+    /// The content encoding is unknown or does not decode.
+    Coding(String),
+    /// More than so many bytes.
+    TooLarge(u64),
+}
+
+impl Fault {
+    /// The failure of an exchange with `peer` (`host:port`).
+    pub(super) fn failure(&self, peer: &str) -> Failure {
+        let (kind, retry, what) = self.parts();
+        Failure { kind, message: format!("{what} ({peer})"), retry, retry_after: None }
+    }
+
+    fn parts(&self) -> (ErrorKind, bool, String) {
+        use ErrorKind as Kind;
+        match self {
+            Self::Dns(error) => (Kind::Dns, true, format!("the name does not resolve: {}", reason(error))),
+            Self::DnsTimeout => (Kind::Dns, true, "the name did not resolve in time".into()),
+            Self::NoAddress => (Kind::Dns, true, "the name has no address".into()),
+            Self::Blocked(address) => {
+                (Kind::BlockedAddress, false, format!("{address} is not a global address, and only those are allowed"))
+            }
+            Self::ConnectTimeout => (Kind::ConnectTimeout, true, "no connection in time".into()),
+            Self::Connect(error) => {
+                let kind = match error.raw_os_error() {
+                    Some(RESET) => Kind::ConnectionReset,
+                    Some(TIMED_OUT) => Kind::ConnectTimeout,
+                    _ => Kind::ConnectRefused,
+                };
+                (kind, true, format!("cannot connect: {}", reason(error)))
+            }
+            Self::Proxy(what) => (Kind::Proxy, true, format!("proxy: {what}")),
+            Self::Tls(error) => handshake(error),
+            Self::Io(error) => transfer(error),
+            Self::Cut(read) => (Kind::ClosedEarly, true, format!("the connection ended {read}")),
+            Self::NotHttp(what) => (Kind::Protocol, true, what.clone()),
+            Self::Coding(what) => (Kind::Protocol, true, what.clone()),
+            Self::TooLarge(limit) => (Kind::TooLarge, false, format!("the answer has more than {limit} bytes")),
+        }
+    }
+}
+
+/// A handshake that was broken off may succeed the next time; a certificate that does not verify will not.
+fn handshake(error: &io::Error) -> (ErrorKind, bool, String) {
+    if error.raw_os_error() == Some(RESET) {
+        return (ErrorKind::ConnectionReset, true, format!("in the TLS handshake: {}", reason(error)));
+    }
+    match tls(error) {
+        Some(TlsError::InvalidCertificate(_)) => {
+            (ErrorKind::Tls, false, format!("the certificate does not verify: {}", reason(error)))
+        }
+        _ => (ErrorKind::Tls, true, format!("TLS handshake: {}", reason(error))),
+    }
+}
+
+fn transfer(error: &io::Error) -> (ErrorKind, bool, String) {
+    let kind = match error.raw_os_error() {
+        Some(RESET) => ErrorKind::ConnectionReset,
+        Some(TIMED_OUT) => ErrorKind::Timeout,
+        None if tls(error).is_some() => ErrorKind::Tls,
+        _ => ErrorKind::ClosedEarly,
+    };
+    (kind, true, format!("the connection broke: {}", reason(error)))
+}
+
+fn tls(error: &io::Error) -> Option<&TlsError> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// The error's text on one line, without what the library adds for programmers.
+fn reason(error: &io::Error) -> String {
+    let text = match tls(error) {
+        Some(error) => error.to_string(),
+        None => error.to_string(),
+    };
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// What a status that is no success means; `retry_after` as the caller has read it for 429 and 503.
+pub(super) fn status(status: u16, retry_after: Option<std::time::Duration>, peer: &str) -> Failure {
+    let kind = if status == 429 { ErrorKind::RateLimited } else { ErrorKind::Http(status) };
+    let retry = matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504 | 520..=524);
+    Failure { kind, message: format!("the server answered {status} ({peer})"), retry, retry_after }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(fault: Fault) -> (String, bool) {
+        let failure = fault.failure("h:80");
+        (failure.kind.to_string(), failure.retry)
+    }
+
+    #[test]
+    fn a_reset_is_a_reset_in_every_phase() {
+        let reset = || io::Error::from_raw_os_error(RESET);
+        for fault in [Fault::Connect(reset()), Fault::Tls(reset()), Fault::Io(reset())] {
+            assert_eq!(told(fault), ("connection_reset".into(), true));
+        }
+    }
+
+    #[test]
+    fn only_a_certificate_that_does_not_verify_ends_the_attempts() {
+        let tls = |error| Fault::Tls(io::Error::new(io::ErrorKind::InvalidData, error));
+        let unknown = TlsError::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        assert_eq!(told(tls(unknown)), ("tls".into(), false));
+        let alert = TlsError::AlertReceived(rustls::AlertDescription::HandshakeFailure);
+        assert_eq!(told(tls(alert)), ("tls".into(), true));
+        assert_eq!(told(Fault::Tls(io::ErrorKind::UnexpectedEof.into())), ("tls".into(), true));
+    }
+
+    #[test]
+    fn statuses_are_retried_as_the_contract_says() {
+        for (code, kind, retry) in [
+            (404, "http_404", false),
+            (403, "http_403", false),
+            (401, "http_401", false),
+            (408, "http_408", true),
+            (425, "http_425", true),
+            (429, "rate_limited", true),
+            (500, "http_500", true),
+            (501, "http_501", false),
+            (502, "http_502", true),
+            (503, "http_503", true),
+            (504, "http_504", true),
+            (505, "http_505", false),
+            (519, "http_519", false),
+            (520, "http_520", true),
+            (524, "http_524", true),
+            (525, "http_525", false),
+            (204, "http_204", false),
+            (302, "http_302", false),
+        ] {
+            let failure = status(code, None, "h:80");
+            assert_eq!((failure.kind.to_string().as_str(), failure.retry), (kind, retry), "{code}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! From a URL to an open connection: resolve, vet, connect, through a proxy where one is set, TLS.
+//!
+//! What was resolved is what is vetted and what is dialled, so that a name cannot change its address in
+//! between; the peer of the open socket is vetted once more. Through a proxy only literal addresses can be
+//! vetted: names are resolved there.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::{Instant, timeout, timeout_at},
+};
+use tokio_rustls::TlsConnector;
+use url::{Host, Url};
+
+use super::{classify::Fault, guard, proxy::Proxy, wire::Transport};
+
+/// How connections are made.
+pub(super) struct Dialer {
+    pub(super) tls: Arc<ClientConfig>,
+    pub(super) proxy: Option<Proxy>,
+    /// For resolving, and for connecting, each.
+    pub(super) connect_timeout: Duration,
+    /// Whether only global addresses may be reached.
+    pub(super) guarded: bool,
+}
+
+impl Dialer {
+    /// Opens a connection on which a request for `url` (http or https) can be sent.
+    pub(super) async fn dial(&self, url: &Url) -> Result<Transport, Fault> {
+        let (host, port) = endpoint(url)?;
+        let stream = match &self.proxy {
+            None => self.direct(&host, port).await?,
+            Some(proxy) => {
+                if let Some(address) = literal(&host) {
+                    self.vet(address)?;
+                }
+                proxy.tunnel(&host, port, self.connect_timeout).await?
+            }
+        };
+        if url.scheme() != "https" {
+            return Ok(Transport::Plain(stream));
+        }
+        // the handshake's and the request's small writes should not wait for each other's acknowledgement
+        stream.set_nodelay(true).map_err(Fault::Io)?;
+        let stream = TlsConnector::from(Arc::clone(&self.tls)).connect(server_name(&host)?, stream).await;
+        Ok(Transport::Tls(Box::new(stream.map_err(Fault::Tls)?)))
+    }
+
+    async fn direct(&self, host: &Host<&str>, port: u16) -> Result<TcpStream, Fault> {
+        if let Some(address) = literal(host) {
+            self.vet(address)?;
+            return self.connect(&[SocketAddr::new(address, port)]).await;
+        }
+        let resolved = resolve(host, port, self.connect_timeout).await?;
+        let mut refused = None;
+        let mut usable = Vec::with_capacity(resolved.len());
+        for address in resolved {
+            match self.vet(address.ip()) {
+                Ok(()) => usable.push(address),
+                Err(fault) => refused = Some(fault),
+            }
+        }
+        match (usable.is_empty(), refused) {
+            (true, Some(fault)) => Err(fault),
+            (true, None) => Err(Fault::NoAddress),
+            _ => self.connect(&usable).await,
+        }
+    }
+
+    async fn connect(&self, addresses: &[SocketAddr]) -> Result<TcpStream, Fault> {
+        let stream = connect_any(addresses, self.connect_timeout).await?;
+        if self.guarded {
+            self.vet(stream.peer_addr().map_err(Fault::Connect)?.ip())?;
+        }
+        Ok(stream)
+    }
+
+    fn vet(&self, address: IpAddr) -> Result<(), Fault> {
+        if self.guarded && !guard::is_global(address) { Err(Fault::Blocked(address)) } else { Ok(()) }
+    }
+}
+
+/// The name's addresses, in the resolver's order.
+pub(super) async fn resolve(host: &Host<&str>, port: u16, limit: Duration) -> Result<Vec<SocketAddr>, Fault> {
+    if let Some(address) = literal(host) {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let name = host.to_string();
+    match timeout(limit, lookup_host((name.as_str(), port))).await {
+        Err(_) => Err(Fault::DnsTimeout),
+        Ok(Err(error)) => Err(Fault::Dns(error)),
+        Ok(Ok(addresses)) => Ok(addresses.collect()),
+    }
+}
+
+/// Connects to the first address that answers, in `limit` altogether; none may use up more than its share
+/// of the time that is left, so that an IPv6 that leads nowhere leaves some to IPv4.
+pub(super) async fn connect_any(addresses: &[SocketAddr], limit: Duration) -> Result<TcpStream, Fault> {
+    let deadline = Instant::now() + limit;
+    let mut fault = Fault::NoAddress;
+    for (index, address) in addresses.iter().enumerate() {
+        let left = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
+        let now = Instant::now();
+        let until = now + deadline.saturating_duration_since(now) / left;
+        match timeout_at(until, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => fault = Fault::Connect(error),
+            Err(_) => fault = Fault::ConnectTimeout,
+        }
+    }
+    Err(fault)
+}
+
+/// Host and port of a URL.
+pub(super) fn endpoint(url: &Url) -> Result<(Host<&str>, u16), Fault> {
+    match (url.host(), url.port_or_known_default()) {
+        (Some(host), Some(port)) => Ok((host, port)),
+        _ => Err(Fault::NotHttp("the URL has no host".into())),
+    }
+}
+
+fn literal(host: &Host<&str>) -> Option<IpAddr> {
+    match host {
+        Host::Domain(_) => None,
+        Host::Ipv4(address) => Some((*address).into()),
+        Host::Ipv6(address) => Some((*address).into()),
+    }
+}
+
+fn server_name(host: &Host<&str>) -> Result<ServerName<'static>, Fault> {
+    match host {
+        // the root's dot is no part of the name in a certificate
+        Host::Domain(name) => ServerName::try_from(name.trim_end_matches('.').to_owned())
+            .map_err(|error| Fault::Tls(io::Error::new(io::ErrorKind::InvalidInput, error))),
+        Host::Ipv4(address) => Ok(ServerName::from(IpAddr::from(*address))),
+        Host::Ipv6(address) => Ok(ServerName::from(IpAddr::from(*address))),
+    }
+}

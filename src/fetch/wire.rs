@@ -1,0 +1,393 @@
+//! The open connection, between the HTTP client and the socket.
+//!
+//! The client (awc) writes the request and reads the head; the body is read here. Left to the client, a
+//! body that was cut short is a whole one, one that ends with the connection is empty, an interim answer
+//! (103) is the answer, and a 304 that announces a length hangs. So the [`Wire`] shows the client the
+//! real answer's head and not one byte more, and [`Handle::body`] reads what follows by the head's own
+//! framing, to the last byte or to an error.
+
+use std::{
+    cell::RefCell,
+    fmt,
+    future::{Future, poll_fn},
+    io,
+    pin::{Pin, pin},
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use actix_rt::net::{ActixStream, Ready};
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf},
+    net::{TcpStream, UnixStream},
+};
+use tokio_rustls::client::TlsStream;
+
+use super::{
+    classify::Fault,
+    framing::{self, Chunks, Framing, Head},
+};
+
+/// A head, at most; the HTTP client's own limit is 128 KiB.
+const MAX_HEAD: usize = 65_536;
+/// Interim answers before the real one.
+const MAX_INTERIM: u32 = 10;
+/// First read: most heads, and whole small answers.
+const FIRST_READ: usize = 8 * 1024;
+/// Least room for each further read of a body without a known length.
+const READ: usize = 16 * 1024;
+/// Memory taken in advance for an announced length; more only as it arrives.
+const TRUSTED_LENGTH: u64 = 1024 * 1024;
+
+/// What carries the bytes.
+#[derive(Debug)]
+pub(super) enum Transport {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    Unix(UnixStream),
+}
+
+/// A connection and what was read from it beyond what was used.
+#[derive(Debug)]
+struct Wire {
+    transport: Transport,
+    received: BytesMut,
+    /// Bytes of `received` that are the head and not yet with the client.
+    head_left: usize,
+    answer: Option<Answer>,
+    interim: u32,
+    to_head_request: bool,
+    /// Whether bytes of the request were given to the system.
+    written: bool,
+    fault: Option<Fault>,
+}
+
+/// What the head said.
+#[derive(Debug, Clone, Copy)]
+struct Answer {
+    framing: Framing,
+    persistent: bool,
+}
+
+/// A body, and whether its end was certain: over TLS, one that ends with the connection should end with a
+/// `close_notify`, but many servers just close.
+#[derive(Debug)]
+pub(super) struct Body {
+    pub(super) bytes: Bytes,
+    pub(super) framing: Framing,
+    pub(super) certain: bool,
+}
+
+/// A connection shared by the HTTP client and by who reads the body; both in one task.
+#[derive(Clone)]
+pub(super) struct Handle(Rc<RefCell<Wire>>);
+
+impl Handle {
+    pub(super) fn new(transport: Transport) -> Self {
+        Self(Rc::new(RefCell::new(Wire {
+            transport,
+            received: BytesMut::new(),
+            head_left: 0,
+            answer: None,
+            interim: 0,
+            to_head_request: false,
+            written: false,
+            fault: None,
+        })))
+    }
+
+    /// Makes ready for the next request.
+    pub(super) fn begin(&self, to_head_request: bool) {
+        let mut wire = self.0.borrow_mut();
+        wire.answer = None;
+        wire.interim = 0;
+        wire.to_head_request = to_head_request;
+        wire.written = false;
+        wire.fault = None;
+    }
+
+    /// What the wire itself found wrong while the client read the head.
+    pub(super) fn take_fault(&self) -> Option<Fault> {
+        self.0.borrow_mut().fault.take()
+    }
+
+    /// Whether any byte of the request may have reached the server.
+    pub(super) fn written(&self) -> bool {
+        self.0.borrow().written
+    }
+
+    /// Whether any byte of the answer was seen.
+    pub(super) fn answered(&self) -> bool {
+        let wire = self.0.borrow();
+        wire.answer.is_some() || wire.interim > 0 || !wire.received.is_empty()
+    }
+
+    /// Whether the connection may carry another request: its last answer was read to its end, the server
+    /// means to keep it, and nothing came since, no end either.
+    pub(super) async fn reusable(&self) -> bool {
+        poll_fn(|cx| {
+            let mut wire = self.0.borrow_mut();
+            let quiet = wire.answer.is_some_and(|answer| answer.persistent && answer.framing == Framing::None)
+                && wire.received.is_empty();
+            Poll::Ready(quiet && wire.poll_fill(cx, 1).is_pending())
+        })
+        .await
+    }
+
+    /// Reads the body after the client has read the head: at most `limit` bytes.
+    pub(super) async fn body(&self, limit: u64) -> Result<Body, Fault> {
+        let framing = self.0.borrow().answer.map_or(Framing::None, |answer| answer.framing);
+        let (bytes, certain) = match framing {
+            Framing::None => (Bytes::new(), true),
+            Framing::Length(length) => (self.sized(length, limit).await?, true),
+            Framing::Chunked => (self.chunked(limit).await?, true),
+            Framing::Eof => self.rest(limit).await?,
+        };
+        // the body is read: what follows on the connection is the next answer
+        if let (Some(answer), true) = (&mut self.0.borrow_mut().answer, framing != Framing::Eof) {
+            answer.framing = Framing::None;
+        }
+        Ok(Body { bytes, framing, certain })
+    }
+
+    async fn sized(&self, length: u64, limit: u64) -> Result<Bytes, Fault> {
+        let length = usize::try_from(length).ok().filter(|_| length <= limit).ok_or(Fault::TooLarge(limit))?;
+        loop {
+            let mut wire = self.0.borrow_mut();
+            let have = wire.received.len();
+            if have >= length {
+                return Ok(wire.received.split_to(length).freeze());
+            }
+            let missing = length - have;
+            drop(wire);
+            let room =
+                if have as u64 >= TRUSTED_LENGTH { missing.min(have) } else { missing.min(TRUSTED_LENGTH as usize) };
+            if self.fill(room).await?.is_none() {
+                return Err(Fault::Cut("within the body, short of the announced length"));
+            }
+        }
+    }
+
+    async fn chunked(&self, limit: u64) -> Result<Bytes, Fault> {
+        let mut chunks = Chunks::default();
+        let mut body = BytesMut::new();
+        loop {
+            {
+                let wire = &mut *self.0.borrow_mut();
+                let done = chunks.decode(&mut wire.received, &mut body);
+                let done = done.map_err(|bad| Fault::NotHttp(format!("bad chunked body: {}", bad.0)))?;
+                if body.len() as u64 > limit {
+                    return Err(Fault::TooLarge(limit));
+                }
+                if done {
+                    return Ok(body.freeze());
+                }
+            }
+            if self.fill(READ).await?.is_none() {
+                return Err(Fault::Cut("within the body, before its last chunk"));
+            }
+        }
+    }
+
+    async fn rest(&self, limit: u64) -> Result<(Bytes, bool), Fault> {
+        let certain = loop {
+            if self.0.borrow().received.len() as u64 > limit {
+                return Err(Fault::TooLarge(limit));
+            }
+            match self.fill(READ).await? {
+                Some(Filled::Bytes) => {}
+                Some(Filled::Abrupt) => break false,
+                None => break true,
+            }
+        };
+        Ok((self.0.borrow_mut().received.split().freeze(), certain))
+    }
+
+    /// Receives more. None at the connection's end.
+    async fn fill(&self, room: usize) -> Result<Option<Filled>, Fault> {
+        let filled = poll_fn(|cx| self.0.borrow_mut().poll_fill(cx, room)).await;
+        let eof_delimited = self.0.borrow().answer.is_some_and(|answer| answer.framing == Framing::Eof);
+        match filled {
+            Ok(0) => Ok(None),
+            Ok(_) => Ok(Some(Filled::Bytes)),
+            // rustls: the connection ended without a close_notify
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Ok(if eof_delimited { Some(Filled::Abrupt) } else { None })
+            }
+            Err(error) => Err(Fault::Io(error)),
+        }
+    }
+}
+
+enum Filled {
+    Bytes,
+    /// The end of a TLS connection without its `close_notify`.
+    Abrupt,
+}
+
+impl Wire {
+    /// Receives into `received`, which gets `room` bytes of room first.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
+        self.received.reserve(room);
+        // the future holds nothing between two polls
+        match &mut self.transport {
+            Transport::Plain(stream) => pin!(stream.read_buf(&mut self.received)).poll(cx),
+            Transport::Tls(stream) => pin!(stream.read_buf(&mut self.received)).poll(cx),
+            Transport::Unix(stream) => pin!(stream.read_buf(&mut self.received)).poll(cx),
+        }
+    }
+
+    /// Receives until `received` begins with the real answer's whole head.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        loop {
+            match framing::head(&self.received, self.to_head_request) {
+                Ok(Head::Partial) if self.received.len() > MAX_HEAD => {
+                    return Poll::Ready(Err(Fault::NotHttp("the answer's head is too large".into())));
+                }
+                Ok(Head::Partial) => {}
+                Ok(Head::Interim(length)) => {
+                    self.received.advance(length);
+                    self.interim += 1;
+                    if self.interim > MAX_INTERIM {
+                        return Poll::Ready(Err(Fault::NotHttp("interim answers without end".into())));
+                    }
+                    continue;
+                }
+                Ok(Head::Whole { length, framing, persistent }) => {
+                    self.head_left = length;
+                    self.answer = Some(Answer { framing, persistent });
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) => return Poll::Ready(Err(Fault::NotHttp(format!("no HTTP answer: {error}")))),
+            }
+            let cut = if self.received.is_empty() { "before the answer" } else { "within the answer's head" };
+            match self.fill_to_line_end(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(None)) => return Poll::Ready(Err(Fault::Cut(cut))),
+                Poll::Ready(Err(Some(error))) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Poll::Ready(Err(Fault::Cut(cut)));
+                }
+                Poll::Ready(Err(Some(error))) => return Poll::Ready(Err(Fault::Io(error))),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Receives until a line end came, so that a head sent byte by byte is not parsed at each byte.
+    /// `Err(None)` at the connection's end.
+    fn fill_to_line_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Option<io::Error>>> {
+        loop {
+            let before = self.received.len();
+            match ready!(self.poll_fill(cx, FIRST_READ)) {
+                Ok(0) => return Poll::Ready(Err(None)),
+                // a first piece is parsed in any case: what is no HTTP need not have a line end
+                Ok(_) if before == 0 || before > MAX_HEAD => return Poll::Ready(Ok(())),
+                Ok(_) if memchr::memchr(b'\n', &self.received[before..]).is_some() => return Poll::Ready(Ok(())),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Err(Some(error))),
+            }
+        }
+    }
+}
+
+impl AsyncRead for Handle {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let wire = &mut *self.0.borrow_mut();
+        if wire.answer.is_none() {
+            if let Err(fault) = ready!(wire.poll_head(cx)) {
+                wire.fault = Some(fault);
+                return Poll::Ready(Err(io::Error::other("no head")));
+            }
+        }
+        // after the head comes nothing, for the client
+        let here = wire.head_left.min(into.remaining());
+        into.put_slice(&wire.received[..here]);
+        wire.received.advance(here);
+        wire.head_left -= here;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Handle {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let wire = &mut *self.0.borrow_mut();
+        let outcome = ready!(Pin::new(&mut wire.transport).poll_write(cx, bytes));
+        Poll::Ready(wire.note(outcome))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let wire = &mut *self.0.borrow_mut();
+        let outcome = ready!(Pin::new(&mut wire.transport).poll_flush(cx));
+        Poll::Ready(wire.note(outcome))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0.borrow_mut().transport).poll_shutdown(cx)
+    }
+}
+
+impl Wire {
+    /// Keeps why a write failed; the client gets a copy of its kind.
+    fn note<T>(&mut self, outcome: io::Result<T>) -> io::Result<T> {
+        self.written |= outcome.is_ok();
+        outcome.map_err(|error| {
+            let kind = error.kind();
+            self.fault = Some(Fault::Io(error));
+            kind.into()
+        })
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Handle")
+    }
+}
+
+/// The client's bound; it never calls these.
+impl ActixStream for Handle {
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        self.0.borrow().transport.poll_ready(cx, Interest::READABLE)
+    }
+
+    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        self.0.borrow().transport.poll_ready(cx, Interest::WRITABLE)
+    }
+}
+
+impl Transport {
+    fn poll_ready(&self, cx: &mut Context<'_>, interest: Interest) -> Poll<io::Result<Ready>> {
+        match self {
+            Self::Plain(stream) => pin!(stream.ready(interest)).poll(cx),
+            Self::Tls(stream) => pin!(stream.get_ref().0.ready(interest)).poll(cx),
+            Self::Unix(stream) => pin!(stream.ready(interest)).poll(cx),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
