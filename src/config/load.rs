@@ -146,7 +146,7 @@ fn key_at(text: &SourceText<'_>, span: &Range<usize>) -> String {
     let number = text.line_of(span.start);
     let line = text.line(number);
     let header = |line: &'_ str| {
-        let line = line.trim_start();
+        let line = line.trim_start_matches('\u{feff}').trim_start();
         line.starts_with('[').then(|| line.trim_matches(['[', ']', ' ', '\t']).to_owned())
     };
     if let Some(own) = header(line).filter(|header| known(&header.as_str())) {
