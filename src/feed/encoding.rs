@@ -1,0 +1,129 @@
+//! Bytes to text: which encoding a document is in, whatever it says of itself.
+//!
+//! In order: what the operator set; a byte order mark; UTF-16 or UTF-32 told from the pattern of its zero
+//! bytes; bytes that are valid UTF-8 (a document that says otherwise lies, unless its encoding is one in
+//! which all bytes are ASCII, such as ISO-2022-JP); the HTTP charset; the XML declaration; windows-1252.
+//! Nothing here fails: bytes that are not valid become U+FFFD.
+
+use std::borrow::Cow;
+
+use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
+
+use super::{Hints, Text, Warning};
+
+/// How far into the document an XML declaration is looked for.
+const HEAD: usize = 1024;
+
+/// Chooses the encoding and decodes.
+pub(super) fn decode<'a>(bytes: &'a [u8], hints: &Hints<'_>) -> Text<'a> {
+    if let Some(encoding) = hints.encoding {
+        return with(encoding, bytes);
+    }
+    if let Some((big, skip)) = utf_32(bytes) {
+        return utf_32_text(&bytes[skip..], big);
+    }
+    if let Some((encoding, skip)) = Encoding::for_bom(bytes) {
+        return with(encoding, &bytes[skip..]);
+    }
+    if let Some(encoding) = utf_16(bytes) {
+        return with(encoding, bytes);
+    }
+    let declared = hints.content_type.and_then(charset).or_else(|| declaration(bytes));
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return match declared {
+            Some(encoding) if !encoding.is_ascii_compatible() && !is_utf_16(encoding) && bytes.is_ascii() => {
+                with(encoding, bytes)
+            }
+            _ => Text { text: Cow::Borrowed(text), encoding: UTF_8.name(), warnings: Vec::new() },
+        };
+    }
+    let in_document = declaration(bytes);
+    let usable = |encoding: &&'static Encoding| !is_utf_16(encoding) && *encoding != UTF_8;
+    // The header speaks first, but only where its word can be true: a document of which a few bytes are
+    // broken is still UTF-8 when that is what it says.
+    match hints.content_type.and_then(charset).filter(usable).or(in_document.filter(usable)) {
+        Some(encoding) => with(encoding, bytes),
+        None if mostly_utf_8(bytes) => with(UTF_8, bytes),
+        None => with(WINDOWS_1252, bytes),
+    }
+}
+
+fn is_utf_16(encoding: &'static Encoding) -> bool {
+    encoding == UTF_16BE || encoding == UTF_16LE
+}
+
+fn with<'a>(encoding: &'static Encoding, bytes: &'a [u8]) -> Text<'a> {
+    let (text, broken) = encoding.decode_without_bom_handling(bytes);
+    let text = match text {
+        Cow::Owned(text) if text.starts_with('\u{feff}') => Cow::Owned(text['\u{feff}'.len_utf8()..].to_owned()),
+        other => other,
+    };
+    let warnings = if broken { vec![Warning::InvalidBytes] } else { Vec::new() };
+    Text { text, encoding: encoding.name(), warnings }
+}
+
+/// Whether most of the sequences that are not ASCII are valid UTF-8.
+fn mostly_utf_8(bytes: &[u8]) -> bool {
+    let (mut good, mut bad) = (0usize, 0usize);
+    for chunk in bytes.utf8_chunks() {
+        good += chunk.valid().chars().filter(|c| !c.is_ascii()).count();
+        bad += usize::from(!chunk.invalid().is_empty());
+    }
+    good > bad
+}
+
+/// The charset parameter of a Content-Type.
+fn charset(content_type: &str) -> Option<&'static Encoding> {
+    let lower = content_type.to_ascii_lowercase();
+    let at = lower.find("charset=")? + "charset=".len();
+    let label = lower[at..].trim_start_matches(['"', '\'', ' ']);
+    let end = label.find(['"', '\'', ';', ' ', ',']).unwrap_or(label.len());
+    Encoding::for_label(label[..end].as_bytes())
+}
+
+/// The encoding that the XML declaration names, junk before it allowed.
+fn declaration(bytes: &[u8]) -> Option<&'static Encoding> {
+    let head = &bytes[..bytes.len().min(HEAD)];
+    let start = memchr::memmem::find(head, b"<?xml")?;
+    let end = start + memchr::memmem::find(&head[start..], b"?>")?;
+    let text = &head[start..end];
+    let at = memchr::memmem::find(text, b"encoding")? + "encoding".len();
+    let value = text[at..].trim_ascii_start().strip_prefix(b"=")?.trim_ascii_start();
+    let value = value.strip_prefix(b"\"").or_else(|| value.strip_prefix(b"'")).unwrap_or(value);
+    let end = value.iter().position(|b| matches!(b, b'"' | b'\'' | b' ' | b'?')).unwrap_or(value.len());
+    Encoding::for_label(&value[..end])
+}
+
+/// UTF-16 without a mark: every other byte of the first characters is zero.
+fn utf_16(bytes: &[u8]) -> Option<&'static Encoding> {
+    match bytes.get(..4)? {
+        [0, a, 0, b] if *a != 0 && *b != 0 => Some(UTF_16BE),
+        [a, 0, b, 0] if *a != 0 && *b != 0 => Some(UTF_16LE),
+        _ => None,
+    }
+}
+
+/// UTF-32, which the WHATWG list lacks: whether it is big-endian, and the length of its mark.
+fn utf_32(bytes: &[u8]) -> Option<(bool, usize)> {
+    match bytes.get(..4)? {
+        [0, 0, 0xfe, 0xff] => Some((true, 4)),
+        [0xff, 0xfe, 0, 0] => Some((false, 4)),
+        [0, 0, 0, a] if *a != 0 => Some((true, 0)),
+        [a, 0, 0, 0] if *a != 0 => Some((false, 0)),
+        _ => None,
+    }
+}
+
+fn utf_32_text(bytes: &[u8], big: bool) -> Text<'static> {
+    let mut broken = bytes.len() % 4 != 0;
+    let mut text = String::with_capacity(bytes.len() / 4);
+    for unit in bytes.as_chunks::<4>().0 {
+        let code = if big { u32::from_be_bytes(*unit) } else { u32::from_le_bytes(*unit) };
+        text.push(char::from_u32(code).unwrap_or_else(|| {
+            broken = true;
+            char::REPLACEMENT_CHARACTER
+        }));
+    }
+    let warnings = if broken { vec![Warning::InvalidBytes] } else { Vec::new() };
+    Text { text: Cow::Owned(text), encoding: if big { "UTF-32BE" } else { "UTF-32LE" }, warnings }
+}

@@ -1,0 +1,220 @@
+//! What an element is called, whichever prefix it goes by.
+
+use super::xml::attributes;
+
+/// The vocabularies we know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Space {
+    /// RSS in all versions, Atom in all versions, or none.
+    Core,
+    Dc,
+    DcTerms,
+    Content,
+    Media,
+    Itunes,
+    Syndication,
+    FeedBurner,
+    Torrent,
+    Rdf,
+    Xhtml,
+    Other,
+}
+
+/// Prefixes as declared in this document.
+#[derive(Default)]
+pub(super) struct Prefixes<'t> {
+    declared: Vec<(&'t str, Space)>,
+}
+
+/// Declarations remembered.
+const DECLARED: usize = 64;
+
+impl<'t> Prefixes<'t> {
+    /// Takes up the declarations of a tag.
+    pub(super) fn declare(&mut self, tag: &'t str) {
+        if !tag.contains("xmlns") {
+            return;
+        }
+        for attribute in attributes(tag) {
+            let Some(prefix) = attribute.name.strip_prefix("xmlns:") else { continue };
+            if self.declared.len() < DECLARED && !self.declared.iter().any(|(known, _)| *known == prefix) {
+                self.declared.push((prefix, space_of(attribute.value)));
+            }
+        }
+    }
+
+    /// The vocabulary and the local name.
+    pub(super) fn resolve<'n>(&self, name: &'n str) -> (Space, &'n str) {
+        let Some((prefix, local)) = name.split_once(':') else { return (Space::Core, name) };
+        let declared = self.declared.iter().find(|(known, _)| *known == prefix).map(|(_, space)| *space);
+        let space = match declared {
+            Some(Space::Other) | None => conventional(prefix).or(declared).unwrap_or(Space::Other),
+            Some(space) => space,
+        };
+        (space, local)
+    }
+}
+
+fn conventional(prefix: &str) -> Option<Space> {
+    Some(match prefix.to_ascii_lowercase().as_str() {
+        "rss" | "atom" | "atom10" | "atom03" | "a10" | "feed" => Space::Core,
+        "dc" => Space::Dc,
+        "dcterms" => Space::DcTerms,
+        "content" => Space::Content,
+        "media" => Space::Media,
+        "itunes" => Space::Itunes,
+        "sy" => Space::Syndication,
+        "feedburner" => Space::FeedBurner,
+        "nyaa" | "torrent" | "torznab" => Space::Torrent,
+        "rdf" => Space::Rdf,
+        _ => return None,
+    })
+}
+
+/// The vocabulary of a namespace, small errors in it forgiven.
+pub(super) fn space_of(uri: &str) -> Space {
+    let uri = uri.trim().trim_end_matches(['/', '#']).to_ascii_lowercase();
+    let after = uri.split_once("://").map_or(uri.as_str(), |(_, after)| after);
+    match after {
+        "purl.org/dc/elements/1.1" | "purl.org/dc/elements/1.0" | "purl.org/dc" => Space::Dc,
+        "purl.org/dc/terms" => Space::DcTerms,
+        "purl.org/rss/1.0/modules/content" => Space::Content,
+        "purl.org/rss/1.0/modules/syndication" => Space::Syndication,
+        "search.yahoo.com/mrss"
+        | "www.rssboard.org/media-rss"
+        | "search.yahoo.com/rss"
+        | "video.search.yahoo.com/mrss" => Space::Media,
+        "www.itunes.com/dtds/podcast-1.0.dtd" | "example.com/dtds/podcast-1.0.dtd" => Space::Itunes,
+        "rssnamespace.org/feedburner/ext/1.0" => Space::FeedBurner,
+        "nyaa.si/xmlns/nyaa" | "torznab.com/schemas/2015/feed" | "xmlns.ezrss.it/0.1" | "xmlns.ezrss.it/0.1/dtd" => {
+            Space::Torrent
+        }
+        "www.w3.org/1999/02/22-rdf-syntax-ns" => Space::Rdf,
+        "www.w3.org/1999/xhtml" => Space::Xhtml,
+        _ if after.starts_with("purl.org/rss/1.0/modules") => Space::Other,
+        _ if after.starts_with("purl.org/rss")
+            || after.starts_with("purl.org/atom")
+            || after.starts_with("purl.org/net/rss") =>
+        {
+            Space::Core
+        }
+        "www.w3.org/2005/atom"
+        | "my.netscape.com/rdf/simple/0.9"
+        | "channel.netscape.com/rdf/simple/0.9"
+        | "my.netscape.com/publish/formats/rss-0.91.dtd" => Space::Core,
+        _ if after.starts_with("backend.userland.com/rss") || after.starts_with("blogs.law.harvard.edu/tech/rss") => {
+            Space::Core
+        }
+        "" => Space::Core,
+        _ => Space::Other,
+    }
+}
+
+/// What an element is to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tag {
+    Item,
+    Container,
+    Title,
+    MediaTitle,
+    Link,
+    OrigLink,
+    Id,
+    Description,
+    Content,
+    Summary,
+    MediaDescription,
+    ItunesSummary,
+    Published,
+    Created,
+    Updated,
+    DcDate,
+    Author,
+    Creator,
+    Category,
+    Keywords,
+    Enclosure,
+    MediaGroup,
+    MediaContent,
+    MediaThumbnail,
+    ItunesImage,
+    Image,
+    Ttl,
+    UpdatePeriod,
+    UpdateFrequency,
+    Torrent,
+    Comments,
+    Other,
+}
+
+impl Tag {
+    /// Whether the element holds a word or two, never markup: its span ends at the first tag.
+    pub(super) fn is_short(self) -> bool {
+        matches!(
+            self,
+            Self::Link
+                | Self::OrigLink
+                | Self::Id
+                | Self::Published
+                | Self::Created
+                | Self::Updated
+                | Self::DcDate
+                | Self::Enclosure
+                | Self::MediaThumbnail
+                | Self::ItunesImage
+                | Self::Ttl
+                | Self::UpdatePeriod
+                | Self::UpdateFrequency
+                | Self::Comments
+        )
+    }
+}
+
+/// Tells what an element is.
+pub(super) fn tag(space: Space, local: &str) -> Tag {
+    let mut buffer = [0u8; 20];
+    let Some(lower) = buffer.get_mut(..local.len()) else { return Tag::Other };
+    lower.copy_from_slice(local.as_bytes());
+    lower.make_ascii_lowercase();
+    match (space, &*lower) {
+        (Space::Core | Space::Other, b"item" | b"entry") => Tag::Item,
+        (Space::Core, b"rss" | b"channel" | b"feed") | (Space::Rdf, b"rdf") => Tag::Container,
+        (Space::Core, b"rdf") => Tag::Container,
+        (Space::Core, b"title") => Tag::Title,
+        (Space::Dc | Space::DcTerms | Space::Itunes | Space::Media, b"title") => Tag::MediaTitle,
+        (Space::Core, b"link") => Tag::Link,
+        (Space::FeedBurner, b"origlink") => Tag::OrigLink,
+        (Space::Core, b"guid" | b"id") => Tag::Id,
+        (Space::Core, b"description" | b"tagline" | b"subtitle") => Tag::Description,
+        (Space::Core, b"summary" | b"abstract") => Tag::Summary,
+        (Space::Core, b"content" | b"body" | b"fullitem")
+        | (Space::Content, b"encoded")
+        | (Space::Xhtml, b"body" | b"div") => Tag::Content,
+        (Space::Media, b"description") | (Space::Dc | Space::DcTerms, b"description" | b"abstract") => {
+            Tag::MediaDescription
+        }
+        (Space::Itunes, b"summary" | b"subtitle") => Tag::ItunesSummary,
+        (Space::Core, b"pubdate" | b"published" | b"issued") => Tag::Published,
+        (Space::DcTerms, b"issued" | b"available") => Tag::Published,
+        (Space::Core, b"created") | (Space::DcTerms, b"created") => Tag::Created,
+        (Space::Core, b"updated" | b"modified" | b"lastbuilddate") | (Space::DcTerms, b"modified") => Tag::Updated,
+        (Space::Dc | Space::DcTerms, b"date") | (Space::Core, b"date") => Tag::DcDate,
+        (Space::Core, b"author" | b"contributor") => Tag::Author,
+        (Space::Dc | Space::DcTerms, b"creator" | b"contributor") | (Space::Itunes, b"author") => Tag::Creator,
+        (Space::Core, b"category") | (Space::Dc, b"subject") => Tag::Category,
+        (Space::Media, b"category") => Tag::Category,
+        (Space::Media | Space::Itunes, b"keywords") => Tag::Keywords,
+        (Space::Core, b"enclosure") => Tag::Enclosure,
+        (Space::Media, b"group") => Tag::MediaGroup,
+        (Space::Media, b"content") => Tag::MediaContent,
+        (Space::Media, b"thumbnail") => Tag::MediaThumbnail,
+        (Space::Itunes, b"image") => Tag::ItunesImage,
+        (Space::Core, b"image") => Tag::Image,
+        (Space::Core, b"ttl") => Tag::Ttl,
+        (Space::Syndication, b"updateperiod") => Tag::UpdatePeriod,
+        (Space::Syndication, b"updatefrequency") => Tag::UpdateFrequency,
+        (Space::Core, b"comments") => Tag::Comments,
+        (Space::Torrent, _) => Tag::Torrent,
+        _ => Tag::Other,
+    }
+}
