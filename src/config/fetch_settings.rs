@@ -187,7 +187,7 @@ fn user_agent(value: &Value<'_>) -> Option<String> {
 /// `"none"` is how a source does without the proxy that `[fetch]` sets.
 fn proxy(value: &Value<'_>, secrets: &Secrets<'_>) -> Option<Option<Secret<Url>>> {
     const FORM: &str = "\"http://HOST:PORT\" (CONNECT), \"socks5://HOST:PORT\" or \"none\"";
-    let text = match secrets.get(value)? {
+    let text = match secrets.get_harmless(value)? {
         Found::Text(text) if text == "none" => return Some(None),
         Found::Text(text) => text,
         Found::Elsewhere => "http://unread.invalid:1/".to_owned(),

@@ -20,11 +20,12 @@ use super::{
 /// Where the configuration is looked for when nothing names it.
 const PATHS: [&str; 2] = ["./config/kawaraban.toml", "/etc/kawaraban/kawaraban.toml"];
 
-/// Largest file that is read as a configuration: 10,000 sources are a tenth of it.
-const LIMIT: u64 = 32 << 20;
+/// Largest file that is read as a configuration; 10,000 sources are a quarter of it.
+const LIMIT: u64 = 8 << 20;
 
-/// Syntax errors reported of one file; a file that is no TOML at all would have one a line.
-const SYNTAX_ERRORS: usize = 50;
+/// Up to this size every syntax error is told; beyond it only the first, since a large file that is no
+/// TOML at all would have one a byte.
+const RECOVERED: usize = 1 << 20;
 
 /// How to read a configuration.
 pub struct LoadOptions<'a> {
@@ -81,7 +82,7 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(LIMIT + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LIMIT {
-        return Err(std::io::Error::other("it has more than 32 MiB, which is no configuration"));
+        return Err(std::io::Error::other("it has more than 8 MiB, which is no configuration"));
     }
     Ok(bytes)
 }
@@ -99,20 +100,27 @@ fn not_utf8(path: &Path, bytes: &[u8], offset: usize) -> Diagnostic {
 }
 
 fn parse(path: &Path, text: &str, options: &LoadOptions<'_>) -> Result<Loaded, Diagnostics> {
-    let report = Report::new(path, text);
-    let (document, syntax) = DeTable::parse_recoverable(text);
-    for error in syntax.iter().take(SYNTAX_ERRORS) {
-        let span = error.span().unwrap_or(0..0);
-        report.error(&span, &key_at(&report.text, &span), error.message());
-    }
-    if syntax.len() > SYNTAX_ERRORS {
-        let message = format!("{} more syntax errors", syntax.len() - SYNTAX_ERRORS);
-        report.error(&(text.len()..text.len()), "syntax", message);
-    }
-    let config = match syntax.is_empty() {
-        true => validate::config(Table::root(&report, document.get_ref()), path, options),
-        false => None,
+    let mut report = Report::new(path, text);
+    let (document, syntax) = match DeTable::parse(text) {
+        Ok(document) => (Some(document), Vec::new()),
+        Err(error) if text.len() > RECOVERED => (None, vec![error]),
+        Err(_) => {
+            let (document, errors) = DeTable::parse_recoverable(text);
+            (Some(document), errors)
+        }
     };
+    let mut syntax = syntax;
+    syntax.sort_by_key(|error| error.span().map(|span| span.start));
+    for error in &syntax {
+        let span = blamed(text, error);
+        let key = key_at(&report.text, &span);
+        let message = error.message();
+        report.syntax_error(&span, &key, message.strip_suffix(", expected literal string").unwrap_or(message));
+    }
+    // what could be read of a broken document is checked too, so that all faults are told at once
+    let config = document
+        .as_ref()
+        .and_then(|document| validate::config(Table::root(&report, document.get_ref()), path, options));
     let (errors, warnings) = report.into_parts();
     match config {
         Some(config) if errors.is_empty() => Ok(Loaded { config, warnings }),
@@ -120,10 +128,92 @@ fn parse(path: &Path, text: &str, options: &LoadOptions<'_>) -> Result<Loaded, D
     }
 }
 
-/// The key that a syntax error's line sets; `syntax` where it sets none that we know: what stands
-/// before an equals sign may as well be the inside of a secret.
+/// Where a syntax error lies. A string over several lines that never ends is reported at the file's end,
+/// and blamed on its beginning.
+fn blamed(text: &str, error: &toml::de::Error) -> Range<usize> {
+    let span = error.span().unwrap_or(0..0);
+    if span.start < text.trim_end().len() || !error.message().contains("multi-line") {
+        return span;
+    }
+    let opened = ["\"\"\"", "'''"].iter().filter_map(|quotes| text.rfind(quotes)).max();
+    opened.map_or(span, |at| at..at + 3)
+}
+
+/// The key that a syntax error's line sets, with its table; `syntax` where it sets none that we know:
+/// what stands before an equals sign may as well be the inside of a secret.
 fn key_at(text: &SourceText<'_>, span: &Range<usize>) -> String {
-    let line = text.line(text.place(span.start).line);
-    let key = line.split('=').next().unwrap_or_default().trim();
-    if validate::KEYS.contains(&key) { key.to_owned() } else { "syntax".to_owned() }
+    let known = |path: &&str| path.split('.').all(|key| validate::KEYS.contains(&key));
+    let number = text.line_of(span.start);
+    let line = text.line(number);
+    let header = |line: &'_ str| {
+        let line = line.trim_start_matches('\u{feff}').trim_start();
+        line.starts_with('[').then(|| line.trim_matches(['[', ']', ' ', '\t']).to_owned())
+    };
+    if let Some(own) = header(line).filter(|header| known(&header.as_str())) {
+        return own;
+    }
+    let Some(key) = line.split_once('=').map(|(key, _)| key.trim()).filter(known) else { return "syntax".to_owned() };
+    let table = (1..number).rev().find_map(|number| header(text.line(number)));
+    match table.filter(|table| known(&table.as_str())) {
+        Some(table) => format!("{table}.{key}"),
+        None => key.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use toml::de::DeValue;
+
+    use super::*;
+
+    /// The example with every key switched on that is switched off by a "#".
+    fn example() -> String {
+        let text = include_str!("../../config/kawaraban.toml");
+        let switch = |line: &str| match line.strip_prefix('#') {
+            Some(key) if !key.starts_with([' ', '#']) => key.to_owned(),
+            _ => line.to_owned(),
+        };
+        text.lines().map(|line| switch(line) + "\n").collect()
+    }
+
+    /// `fetch.retry.attempts`, `source.name`, …
+    fn paths(table: &DeTable<'_>, path: &str, found: &mut BTreeSet<String>) {
+        for (key, value) in table {
+            let path = if path.is_empty() { key.get_ref().to_string() } else { format!("{path}.{}", key.get_ref()) };
+            match value.get_ref() {
+                DeValue::Table(table) => paths(table, &path, found),
+                DeValue::Array(items) => {
+                    for table in items.iter().filter_map(|item| item.get_ref().as_table()) {
+                        paths(table, &path, found);
+                    }
+                }
+                _ => {}
+            }
+            found.insert(path);
+        }
+    }
+
+    #[test]
+    fn every_known_key_is_in_the_example_and_may_be_named_in_a_syntax_error() {
+        let text = example();
+        let document = DeTable::parse(&text).unwrap();
+        let report = Report::new(Path::new("kawaraban.toml"), &text);
+        let options = LoadOptions { read_secrets: false, env: &|_| None };
+        validate::config(Table::root(&report, document.get_ref()), Path::new("kawaraban.toml"), &options);
+        let mut shown = BTreeSet::new();
+        paths(document.get_ref(), "", &mut shown);
+
+        let known = report.known();
+        let last = |path: &String| path.rsplit('.').next().unwrap_or_default().to_owned();
+        let secret = |path: &String| ["env", "file", "credential"].contains(&last(path).as_str());
+        let missing: Vec<_> = known.iter().filter(|path| !secret(path) && !shown.contains(*path)).collect();
+        assert_eq!(missing, Vec::<&String>::new(), "keys that the example does not have");
+        for form in ["{ env = ", "{ file = ", "{ credential = "] {
+            assert!(text.contains(form), "{form}");
+        }
+        let names: BTreeSet<String> = known.iter().map(last).collect();
+        assert_eq!(names, validate::KEYS.iter().map(|key| (*key).to_owned()).collect());
+    }
 }

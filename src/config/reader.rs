@@ -17,7 +17,7 @@ use toml::{
     de::{DeTable, DeValue, ValueDeserializer},
 };
 
-use super::{diagnostic::Diagnostic, source_text::SourceText};
+use super::{diagnostic::Diagnostic, source_text::SourceText, validate::KEYS};
 
 /// Where faults and warnings go.
 pub(super) struct Report<'a> {
@@ -25,8 +25,15 @@ pub(super) struct Report<'a> {
     pub(super) text: SourceText<'a>,
     errors: RefCell<Vec<Diagnostic>>,
     warnings: RefCell<Vec<Diagnostic>>,
+    /// Lines whose syntax is broken: what was made of them is not worth a second message. Keys may be
+    /// missing just because their line is one of these.
+    broken: BTreeSet<usize>,
+    #[cfg(test)]
     known: RefCell<BTreeSet<String>>,
 }
+
+/// Faults that are told one by one; a file with more of them is something else.
+const MOST: usize = 1000;
 
 impl<'a> Report<'a> {
     pub(super) fn new(file: &'a Path, text: &'a str) -> Self {
@@ -35,13 +42,36 @@ impl<'a> Report<'a> {
             text: SourceText::new(text),
             errors: RefCell::default(),
             warnings: RefCell::default(),
+            broken: BTreeSet::new(),
+            #[cfg(test)]
             known: RefCell::default(),
         }
     }
 
+    /// Notes a syntax error; of those in one line only the first, for the others mostly follow from it.
+    pub(super) fn syntax_error(&mut self, span: &Range<usize>, key: &str, message: impl Display) {
+        if self.broken.insert(self.text.line_of(span.start)) {
+            self.error_anyway(span, key, message);
+        }
+    }
+
+    /// Whether something may be missing only because a line could not be read.
+    pub(super) fn is_broken(&self) -> bool {
+        !self.broken.is_empty()
+    }
+
     /// Notes a fault at the beginning of `span`.
     pub(super) fn error(&self, span: &Range<usize>, key: &str, message: impl Display) {
-        self.errors.borrow_mut().push(self.diagnostic(span, key, message));
+        if !self.broken.contains(&self.text.line_of(span.start)) {
+            self.error_anyway(span, key, message);
+        }
+    }
+
+    fn error_anyway(&self, span: &Range<usize>, key: &str, message: impl Display) {
+        let mut errors = self.errors.borrow_mut();
+        if errors.len() < MOST {
+            errors.push(self.diagnostic(span, key, message));
+        }
     }
 
     /// Notes something that is allowed, but hardly meant.
@@ -63,7 +93,7 @@ impl<'a> Report<'a> {
     /// Faults and warnings, each in the order of the file.
     pub(super) fn into_parts(self) -> (Vec<Diagnostic>, Vec<Diagnostic>) {
         let sorted = |mut list: Vec<Diagnostic>| {
-            list.sort_by(|a, b| (a.line, a.column).cmp(&(b.line, b.column)));
+            list.sort_by_key(|diagnostic| (diagnostic.line, diagnostic.column));
             list.dedup();
             list
         };
@@ -120,6 +150,7 @@ impl<'t> Table<'t> {
     pub(super) fn get(&mut self, key: &'static str) -> Option<Value<'t>> {
         if !self.known.contains(&key) {
             self.known.push(key);
+            #[cfg(test)]
             self.report.known.borrow_mut().insert(join(&self.schema, key));
         }
         let value = self.entries?.get(key)?;
@@ -136,7 +167,7 @@ impl<'t> Table<'t> {
     /// As [`Table::get`]; that it is missing is a fault at the table's header.
     pub(super) fn require(&mut self, key: &'static str, expected: impl Display) -> Option<Value<'t>> {
         let value = self.get(key);
-        if value.is_none() {
+        if value.is_none() && !self.report.is_broken() {
             self.report.error(&self.header, &self.key_path(key), format_args!("missing; expected {expected}"));
         }
         value
@@ -181,11 +212,6 @@ impl<'t> Table<'t> {
         items.iter().enumerate().filter_map(item).collect()
     }
 
-    /// Whether it stands in the file at all.
-    pub(super) fn exists(&self) -> bool {
-        self.entries.is_some()
-    }
-
     /// The keys in it with their values, for tables whose keys are free.
     pub(super) fn entries(&self) -> Vec<(String, Range<usize>, Value<'t>)> {
         let Some(entries) = self.entries else { return Vec::new() };
@@ -221,12 +247,14 @@ impl<'t> Table<'t> {
         let Some(entries) = self.entries else { return };
         for key in entries.keys().filter(|key| {
             let name = key.get_ref().as_ref();
-            !self.known.contains(&name) && !self.ignored.contains(&name)
+            // behind a broken header stand keys of the table that it would have begun
+            let stray = self.report.is_broken() && KEYS.contains(&name);
+            !self.known.contains(&name) && !self.ignored.contains(&name) && !stray
         }) {
             let name = key.get_ref();
             let near = DidYouMean(name, self.known.iter().copied());
-            let place = if self.path.is_empty() { "at the top".to_owned() } else { format!("in {}", self.schema) };
-            let message = format!("unknown key{near}; known {place}: {}", self.known.join(", "));
+
+            let message = format!("unknown key{near}; allowed here: {}", self.known.join(", "));
             self.report.error(&key.span(), &self.key_path(&short(name)), message);
         }
     }

@@ -21,7 +21,7 @@ pub(super) struct Secrets<'a> {
     pub(super) base: &'a Path,
     /// Whether they are read; if not, those that stand elsewhere are [`Found::Elsewhere`].
     pub(super) read: bool,
-    /// Whether the file itself holds one.
+    /// Whether the file itself holds one that gives access to something.
     pub(super) plain: Cell<bool>,
 }
 
@@ -43,6 +43,12 @@ const FORM: &str =
 impl Secrets<'_> {
     /// Reads one; every fault is reported.
     pub(super) fn get(&self, value: &Value<'_>) -> Option<Found> {
+        self.plain.set(self.plain.get() || value.as_str().is_some());
+        self.get_harmless(value)
+    }
+
+    /// As [`Secrets::get`], for what is a secret only at times: no one is warned of it in the file.
+    pub(super) fn get_harmless(&self, value: &Value<'_>) -> Option<Found> {
         let value = value.clone().confidential();
         let text = if value.is_table() {
             match self.referred(&value)? {
@@ -50,9 +56,7 @@ impl Secrets<'_> {
                 elsewhere @ Found::Elsewhere => return Some(elsewhere),
             }
         } else {
-            let text = value.string(FORM)?.to_owned();
-            self.plain.set(true);
-            text
+            value.string(FORM)?.to_owned()
         };
         let text = text.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text)).unwrap_or(&text);
         if text.is_empty() {

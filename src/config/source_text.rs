@@ -23,10 +23,18 @@ impl<'a> SourceText<'a> {
 
     /// The place of a byte; one beyond the end counts as the end.
     pub(super) fn place(&self, offset: usize) -> Place {
-        let offset = self.text.floor_char_boundary(offset);
-        let line = self.lines.partition_point(|start| *start <= offset);
+        let mut offset = offset.min(self.text.len());
+        while !self.text.is_char_boundary(offset) {
+            offset -= 1;
+        }
+        let line = self.line_of(offset);
         let start = self.lines.get(line.wrapping_sub(1)).copied().unwrap_or_default();
         Place { line, column: self.text[start..offset].trim_start_matches('\u{feff}').chars().count() + 1 }
+    }
+
+    /// The line of a byte alone, which is cheap however long the lines are.
+    pub(super) fn line_of(&self, offset: usize) -> usize {
+        self.lines.partition_point(|start| *start <= offset.min(self.text.len()))
     }
 
     /// A line's text, counted from 1, without its end.

@@ -1,23 +1,24 @@
 //! The sections of the file, one function each, and what must fit between them.
 
+mod destination;
+mod source;
+
 use std::{
     cell::Cell,
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     ffi::OsString,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use awc::http::header::{HeaderName, HeaderValue};
 use slog::Level;
 use url::{Host, Url};
 
 use super::{
-    BasicAuth, Concurrency, Config, Destination, DestinationKind, DiscordLimits, Filter, Http, Listen, Log, LogFormat,
-    Patterns, Source, SourceKind,
+    Concurrency, Config, Destination, DestinationKind, DiscordLimits, Http, Listen, Log, LogFormat, Source,
     fetch_settings::{FetchSettings, Roots},
     load::LoadOptions,
-    reader::{DidYouMean, Table, Value, short},
+    reader::{Table, Value, short},
     secret::{Found, Secrets},
 };
 use crate::model::{Name, Secret};
@@ -49,7 +50,7 @@ pub(super) fn config(mut root: Table<'_>, path: &Path, options: &LoadOptions<'_>
     let mut names = Names::new("destination");
     let destinations: Vec<Arc<Destination>> = destination_tables
         .into_iter()
-        .filter_map(|table| destination(table, &mut names, &secrets).map(Arc::new))
+        .filter_map(|table| destination::destination(table, &mut names, &secrets).map(Arc::new))
         .collect();
     let destinations = match (destinations.is_empty(), Name::new("stdout")) {
         (true, Ok(name)) if names.order.is_empty() => {
@@ -60,10 +61,10 @@ pub(super) fn config(mut root: Table<'_>, path: &Path, options: &LoadOptions<'_>
     };
 
     let mut source_names = Names::new("source");
-    let context = SourceContext { fetch: &fetch, destinations: &names.order, secrets: &secrets, roots: &roots };
+    let context = source::Context { fetch: &fetch, destinations: &names.order, secrets: &secrets, roots: &roots };
     let sources: Vec<Arc<Source>> = source_tables
         .into_iter()
-        .filter_map(|table| source(table, &mut source_names, &context).map(Arc::new))
+        .filter_map(|table| source::source(table, &mut source_names, &context).map(Arc::new))
         .collect();
 
     if !sources.iter().any(|source| source.enabled) {
@@ -77,7 +78,69 @@ pub(super) fn config(mut root: Table<'_>, path: &Path, options: &LoadOptions<'_>
 }
 
 /// Every key of every table: what may be named as the place of a syntax error.
-pub(super) const KEYS: &[&str] = &[];
+pub(super) const KEYS: &[&str] = &[
+    "state_dir",
+    "log",
+    "level",
+    "format",
+    "http",
+    "listen",
+    "hosts",
+    "admin_token",
+    "require_token",
+    "fetch",
+    "interval",
+    "jitter",
+    "timeout",
+    "connect_timeout",
+    "max_body",
+    "max_redirects",
+    "keep_alive",
+    "user_agent",
+    "proxy",
+    "ca_file",
+    "encoding",
+    "allow_private_addresses",
+    "backfill",
+    "retention",
+    "on_empty",
+    "max_concurrent",
+    "max_concurrent_per_host",
+    "retry",
+    "attempts",
+    "min_backoff",
+    "max_backoff",
+    "breaker",
+    "failures",
+    "cooldown",
+    "max_cooldown",
+    "discord",
+    "requests_per_second",
+    "channel_per_minute",
+    "source",
+    "name",
+    "label",
+    "url",
+    "kind",
+    "to",
+    "enabled",
+    "headers",
+    "basic_auth",
+    "user",
+    "password",
+    "include",
+    "exclude",
+    "title",
+    "summary",
+    "link",
+    "author",
+    "category",
+    "destination",
+    "secret",
+    "env",
+    "file",
+    "credential",
+];
 
 fn state_dir(root: &mut Table<'_>, base: &Path, env: &dyn Fn(&str) -> Option<OsString>) -> PathBuf {
     if let Some(value) = root.get("state_dir") {
@@ -206,61 +269,18 @@ impl Names {
             value.error(format_args!("{name:?} is already the name of the {} in line {line}", self.what));
             return None;
         }
-        self.lines.insert(name.clone(), value.report.text.place(value.span.start).line);
+        self.lines.insert(name.clone(), value.report.text.line_of(value.span.start));
         self.order.push(name.clone());
         Some(name)
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Kind {
-    Discord,
-    Webhook,
-    Stdout,
-}
-
-fn destination(mut table: Table<'_>, names: &mut Names, secrets: &Secrets<'_>) -> Option<Destination> {
-    let name = names.take(&mut table);
-    let choices = [("discord", Kind::Discord), ("webhook", Kind::Webhook), ("stdout", Kind::Stdout)];
-    let kind = table.require("kind", "\"discord\", \"webhook\" or \"stdout\"").and_then(|kind| kind.choice(&choices));
-    let kind = match kind {
-        Some(Kind::Stdout) => {
-            table.finish();
-            DestinationKind::Stdout
-        }
-        Some(Kind::Discord) => {
-            let url = table.require("url", "the URL of a Discord webhook, a SECRET");
-            table.finish();
-            DestinationKind::Discord { url: discord_url(&url?, secrets)? }
-        }
-        Some(Kind::Webhook) => {
-            let url = table.require("url", "the URL to POST to, a SECRET");
-            let secret = table.get("secret").map(|value| secrets.get(&value));
-            table.finish();
-            let secret = match secret {
-                Some(found) => Some(Secret::new(match found? {
-                    Found::Text(text) => text,
-                    Found::Elsewhere => String::new(),
-                })),
-                None => None,
-            };
-            DestinationKind::Webhook { url: webhook_url(&url?, secrets)?, secret }
-        }
-        None => {
-            // which keys it may have is not known without its kind
-            return None;
-        }
-    };
-    Some(Destination { name: name?, kind })
-}
-
 /// An http(s) URL that is not shown in any message.
-fn secret_url(value: &Value<'_>, secrets: &Secrets<'_>, placeholder: &str) -> Option<Url> {
-    let text = match secrets.get(value)? {
-        Found::Text(text) => text,
-        Found::Elsewhere => placeholder.to_owned(),
-    };
-    http_url(value, &text)
+fn secret_url(value: &Value<'_>, found: Option<Found>, placeholder: &str) -> Option<Url> {
+    match found? {
+        Found::Text(text) => http_url(value, &text),
+        Found::Elsewhere => Url::parse(placeholder).ok(),
+    }
 }
 
 /// The messages say nothing of the text but its scheme.
@@ -277,289 +297,6 @@ fn http_url(value: &Value<'_>, text: &str) -> Option<Url> {
             None
         }
     }
-}
-
-fn webhook_url(value: &Value<'_>, secrets: &Secrets<'_>) -> Option<Secret<Url>> {
-    secret_url(value, secrets, "https://unread.invalid/").map(Secret::new)
-}
-
-/// A Discord webhook's URL, rewritten to the version of the API that we speak.
-fn discord_url(value: &Value<'_>, secrets: &Secrets<'_>) -> Option<Secret<Url>> {
-    const SHAPE: &str = "https://HOST/api/webhooks/ID/TOKEN, as Discord's \"Copy Webhook URL\" gives it";
-    let mut url = secret_url(value, secrets, "https://unread.invalid/api/webhooks/1/unread")?;
-    let segments: Vec<&str> = url.path().split('/').skip(1).collect();
-    let segments = match segments.as_slice() {
-        ["api", version, rest @ ..] if is_version(version) => rest,
-        ["api", rest @ ..] => rest,
-        _ => &[],
-    };
-    let path = match segments {
-        ["webhooks", id, token] | ["webhooks", id, token, ""] if is_id(id) && !token.is_empty() => {
-            format!("/api/v10/webhooks/{id}/{token}")
-        }
-        ["webhooks", _, _, form @ ("slack" | "github")] => {
-            value.error(format_args!(
-                "ends in \"/{form}\", where Discord reads messages of another service; leave that away, expected {SHAPE}"
-            ));
-            return None;
-        }
-        _ => {
-            value.error(format_args!(
-                "is not the URL of a Discord webhook; expected {SHAPE} (a SECRET, so it is not shown)"
-            ));
-            return None;
-        }
-    };
-    if url.scheme() == "http" && !is_loopback(&url) {
-        value.error("must be https: over http anyone on the way reads the token");
-        return None;
-    }
-    url.set_path(&path);
-    url.set_fragment(None);
-    Some(Secret::new(url))
-}
-
-/// `v` and digits.
-fn is_version(segment: &str) -> bool {
-    segment.strip_prefix('v').is_some_and(is_id)
-}
-
-fn is_id(segment: &str) -> bool {
-    !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        None => false,
-    }
-}
-
-/// What every source is checked against.
-struct SourceContext<'a> {
-    fetch: &'a FetchSettings,
-    destinations: &'a [Name],
-    secrets: &'a Secrets<'a>,
-    roots: &'a Roots,
-}
-
-fn source(mut table: Table<'_>, names: &mut Names, context: &SourceContext<'_>) -> Option<Source> {
-    let name = names.take(&mut table);
-    let label = table.get("label").and_then(|value| value.line("a line of text"));
-    let url_value = table.require("url", "the URL of a feed");
-    let url = url_value.as_ref().and_then(|value| secret_url(value, context.secrets, "https://unread.invalid/"));
-    let kind = match table.get("kind") {
-        Some(value) => source_kind(&value, &mut table),
-        None => Some(SourceKind::Feed),
-    };
-    let to = match table.get("to") {
-        Some(value) => to(&value, context.destinations),
-        None => context.destinations.to_vec(),
-    };
-    let enabled = table.get("enabled").and_then(|value| value.flag()).unwrap_or(true);
-
-    let mut settings = context.fetch.clone();
-    let header_table = table.table("headers");
-    settings.request.headers = headers(&header_table, context.secrets);
-    let basic_auth = table.get("basic_auth");
-    settings.request.basic_auth = basic_auth.as_ref().and_then(|value| self::basic_auth(value, context.secrets));
-    settings.read(&mut table, context.secrets, context.roots);
-    let filter = Filter { include: patterns(table.table("include")), exclude: patterns(table.table("exclude")) };
-
-    let url = url.map(|url| {
-        let (url, login) = without_login(url);
-        match (login, url_value.as_ref()) {
-            (Some(_), Some(value)) if basic_auth.is_some() => {
-                value.error("holds a user name or password, and there is basic_auth too: leave one of them away");
-            }
-            (Some(login), _) => settings.request.basic_auth = Some(login),
-            (None, _) => {}
-        }
-        url
-    });
-    let own_authorization =
-        header_table.entries().into_iter().find(|(key, ..)| key.eq_ignore_ascii_case("authorization"));
-    if let Some((_, span, value)) = own_authorization.filter(|_| settings.request.basic_auth.is_some()) {
-        value.report.error(
-            &span,
-            &value.key,
-            "there is basic_auth too, which is the same header: leave one of them away",
-        );
-    }
-    for key in ["max_concurrent", "max_concurrent_per_host"] {
-        table.refuse(key, "counts over all sources, and stands in [fetch] only");
-    }
-    table.finish();
-
-    let name = name?;
-    Some(Source {
-        label: label.unwrap_or_else(|| name.to_string()),
-        name,
-        url: url?,
-        kind: kind?,
-        to,
-        enabled,
-        retry: settings.retry(),
-        breaker: settings.breaker(),
-        request: settings.request,
-        schedule: settings.schedule,
-        backfill: settings.backfill,
-        retention: settings.retention,
-        on_empty: settings.on_empty,
-        encoding: settings.encoding,
-        filter,
-    })
-}
-
-fn source_kind(value: &Value<'_>, table: &mut Table<'_>) -> Option<SourceKind> {
-    if let Some(kind @ ("html" | "json")) = value.as_str() {
-        value.error(format_args!(
-            "the kind {kind:?} does not exist yet: this version reads feeds only, kind = \"feed\""
-        ));
-        table.ignore(&["html", "json", "enrich", "method", "body", "embedded"]);
-        return None;
-    }
-    value.choice(&[("feed", SourceKind::Feed)])
-}
-
-fn to(value: &Value<'_>, known: &[Name]) -> Vec<Name> {
-    const FORM: &str = "an array of destinations' names";
-    let Some(items) = value.array(FORM) else { return Vec::new() };
-    if items.is_empty() {
-        value.error("names no destination; leave the key away for all of them, or set enabled = false");
-    }
-    let mut to: Vec<Name> = Vec::new();
-    for item in items {
-        let Some(text) = item.string("a destination's name") else { continue };
-        match known.iter().find(|name| name.as_str() == text) {
-            Some(name) if to.contains(name) => item.error(format_args!("{name:?} is listed twice")),
-            Some(name) => to.push(name.clone()),
-            None => {
-                let names = known.iter().map(Name::as_str);
-                let near = DidYouMean(text, names.clone());
-                let all = names.map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
-                let found = item.found();
-                item.error(format_args!("no destination has the name {found}{near}; the destinations are {all}"));
-            }
-        }
-    }
-    to
-}
-
-/// Headers that are ours to send, each with what to do instead.
-const OWN_HEADERS: [(&str, &str); 13] = [
-    ("accept-encoding", "kawaraban says what it can decode"),
-    ("connection", "use keep_alive"),
-    ("content-length", "kawaraban sends it"),
-    ("expect", "kawaraban sends no bodies"),
-    ("host", "it follows from the url"),
-    ("if-modified-since", "kawaraban keeps the validators"),
-    ("if-none-match", "kawaraban keeps the validators"),
-    ("proxy-authorization", "put user and password into the proxy's URL"),
-    ("range", "a part of a document is no document"),
-    ("te", "kawaraban sends it"),
-    ("transfer-encoding", "kawaraban sends it"),
-    ("upgrade", "kawaraban sends it"),
-    ("user-agent", "use user_agent"),
-];
-
-fn headers(table: &Table<'_>, secrets: &Secrets<'_>) -> Vec<(String, Secret)> {
-    let mut seen: BTreeMap<String, ()> = BTreeMap::new();
-    let mut headers = Vec::new();
-    for (name, span, value) in table.entries() {
-        let fault = |message: String| value.report.error(&span, &value.key, message);
-        let Ok(header) = HeaderName::from_bytes(name.as_bytes()) else {
-            fault("is no name of a header: letters, digits and hyphens".to_owned());
-            continue;
-        };
-        if let Some((_, instead)) = OWN_HEADERS.iter().find(|(own, _)| *own == header.as_str()) {
-            fault(format!("cannot be set: {instead}"));
-            continue;
-        }
-        if seen.insert(header.as_str().to_owned(), ()).is_some() {
-            fault("is set twice (case does not matter)".to_owned());
-            continue;
-        }
-        match secrets.get(&value) {
-            Some(Found::Text(text)) if HeaderValue::from_str(&text).is_err() => {
-                value.error("a header's value has visible ASCII characters, spaces and tabs only (it is not shown)");
-            }
-            Some(Found::Text(text)) => headers.push((name, Secret::new(text))),
-            Some(Found::Elsewhere) => headers.push((name, Secret::new(String::new()))),
-            None => {}
-        }
-    }
-    headers
-}
-
-fn basic_auth(value: &Value<'_>, secrets: &Secrets<'_>) -> Option<BasicAuth> {
-    let mut table = value.clone().confidential().table()?;
-    let user = table.require("user", "a user name");
-    let password = table.require("password", "a SECRET");
-    table.finish();
-    let user = user.and_then(|value| {
-        let user = value.string("a user name")?;
-        // RFC 7617: the first colon ends the user name
-        let fits = !user.contains(':') && !user.chars().any(char::is_control);
-        if !fits {
-            value.error("a user name has no colon and no control characters");
-        }
-        fits.then(|| user.to_owned())
-    });
-    let password = match secrets.get(&password?)? {
-        Found::Text(text) => text,
-        Found::Elsewhere => String::new(),
-    };
-    Some(BasicAuth { user: user?, password: Secret::new(password) })
-}
-
-/// Takes user and password out of a URL.
-fn without_login(mut url: Url) -> (Url, Option<BasicAuth>) {
-    if url.username().is_empty() && url.password().is_none() {
-        return (url, None);
-    }
-    let login = BasicAuth {
-        user: percent_decoded(url.username()),
-        password: Secret::new(percent_decoded(url.password().unwrap_or_default())),
-    };
-    // cannot fail for a URL with a host
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    (url, Some(login))
-}
-
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let hex = |at: usize| tail.get(at).and_then(|digit| char::from(*digit).to_digit(16));
-        match (first, hex(0), hex(1)) {
-            (b'%', Some(high), Some(low)) => {
-                bytes.push((high * 16 + low) as u8);
-                rest = &tail[2..];
-            }
-            _ => {
-                bytes.push(first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn patterns(mut table: Table<'_>) -> Patterns {
-    let mut of = |key| table.get(key).map(|value| value.patterns()).unwrap_or_default();
-    let patterns = Patterns {
-        title: of("title"),
-        summary: of("summary"),
-        link: of("link"),
-        author: of("author"),
-        category: of("category"),
-    };
-    table.finish();
-    patterns
 }
 
 fn readable_by_all(path: &Path) -> bool {
