@@ -409,7 +409,7 @@ impl Poll {
         let validators =
             Validators { etag: record.etag.as_deref(), last_modified: record.last_modified.as_deref() };
         match self.fetcher.get(validators).await? {
-            Answer::NotModified => Ok(Got::NotModified),
+            Answer::NotModified(_) => Ok(Got::NotModified),
             Answer::Gone => Ok(Got::Gone),
             Answer::Document(document) => self.read(document).await,
         }

@@ -64,7 +64,7 @@ async fn once(source: &Arc<config::Source>, fetcher: &Fetcher) -> Result<Read, F
     let document = match fetcher.get(Validators::default()).await? {
         Answer::Document(document) => document,
         Answer::Gone => return Err(Failure::fatal(ErrorKind::Http(410), "gone for good (HTTP 410)")),
-        Answer::NotModified => {
+        Answer::NotModified(_) => {
             return Err(Failure::fatal(ErrorKind::Protocol, "304 was answered to a request without a condition"));
         }
     };
