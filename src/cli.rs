@@ -1,1 +1,74 @@
-//! (being written)
+//! The command line: what can be asked of `kawaraban`, and which part of it answers.
+//!
+//! Results go to standard output, logs and progress to standard error. Exit status: 0 all well; 1 failed
+//! at run time; 2 wrong usage or invalid configuration; 3 a check ran and found something failing.
+
+mod arguments;
+mod check;
+mod parse;
+mod report;
+mod settings;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, FromArgMatches as _};
+
+pub use arguments::{Arguments, Command, Global, StoreCommand};
+
+use crate::app;
+
+/// Invalid configuration, or wrong usage.
+const INVALID: u8 = 2;
+/// A check ran and found something failing.
+const FOUND_FAILING: u8 = 3;
+
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
+    let color = arguments::color_of(std::env::args_os());
+    color.write_global();
+    let parsed = Arguments::command()
+        .color(arguments::for_clap(color))
+        .try_get_matches()
+        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    match parsed {
+        Ok(arguments) => dispatch(arguments),
+        Err(message) => {
+            // help and version are "errors" to clap too, and go to standard output with status 0; that
+            // nobody reads them is no fault of ours
+            let _ = message.print();
+            ExitCode::from(u8::try_from(message.exit_code()).unwrap_or(INVALID))
+        }
+    }
+}
+
+fn dispatch(arguments: Arguments) -> ExitCode {
+    let global = arguments.global;
+    let done = match arguments.command.unwrap_or(Command::Run) {
+        Command::Run => settings::run(&global),
+        Command::Check { fetch, no_secrets, json } => check::run(&global, check::Options { fetch, no_secrets, json }),
+        Command::Status { url, json, watch } => status::run(&global, &status::Options { url, json, watch }),
+        Command::Parse { json, base, content_type, files } => {
+            Ok(parse::run(&files, &parse::Options { json, base, content_type }))
+        }
+        Command::Preview { source, json } => {
+            settings::load(&global, true).map(|loaded| app::preview::run(&loaded.config, &source, json))
+        }
+        Command::SendTest { destination } => {
+            settings::load(&global, true).map(|loaded| app::send_test::run(&loaded.config, &destination))
+        }
+        Command::Store { command: StoreCommand::Stats { json } } => {
+            settings::load(&global, false).map(|loaded| app::store_stats::run(&loaded.config, json))
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "kawaraban", &mut script);
+            anstream::print!("{}", String::from_utf8_lossy(&script));
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    done.unwrap_or_else(|faults| {
+        check::explain(&faults);
+        ExitCode::from(INVALID)
+    })
+}

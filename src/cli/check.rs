@@ -1,0 +1,134 @@
+//! `check`: is the configuration in order?
+
+use std::{path::Path, process::ExitCode};
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+use super::{Global, INVALID, settings};
+use crate::{
+    app,
+    config::{
+        Config, DestinationKind,
+        diagnostic::{Diagnostic, Diagnostics},
+    },
+};
+
+/// What `check` was asked for.
+pub(super) struct Options {
+    pub(super) fetch: bool,
+    pub(super) no_secrets: bool,
+    pub(super) json: bool,
+}
+
+/// `check --json`
+#[derive(Serialize)]
+struct Outcome<'a> {
+    valid: bool,
+    file: Option<&'a Path>,
+    sources: usize,
+    destinations: usize,
+    errors: &'a [Diagnostic],
+    warnings: &'a [Diagnostic],
+}
+
+/// Exit status 0 in order, 2 not; with `--fetch` that of the sources.
+pub(super) fn run(global: &Global, options: Options) -> Result<ExitCode, Diagnostics> {
+    let loaded = match settings::load(global, !options.no_secrets) {
+        Ok(loaded) => loaded,
+        Err(faults) => {
+            if options.json {
+                let file = faults.0.first().map(|fault| fault.file.as_path());
+                print_json(&Outcome {
+                    valid: false,
+                    file,
+                    sources: 0,
+                    destinations: 0,
+                    errors: &faults.0,
+                    warnings: &[],
+                });
+            } else {
+                anstream::print!("{}", listed(&faults.0, "error", AnsiColor::Red));
+                let count = faults.0.len();
+                anstream::eprintln!("{count} {}", if count == 1 { "error" } else { "errors" });
+            }
+            return Ok(ExitCode::from(INVALID));
+        }
+    };
+    let config = &loaded.config;
+    if options.fetch {
+        anstream::eprint!("{}", listed(&loaded.warnings, "warning", AnsiColor::Yellow));
+        return Ok(app::check::run(config, options.json));
+    }
+    if options.json {
+        print_json(&Outcome {
+            valid: true,
+            file: Some(&config.path),
+            sources: config.sources.len(),
+            destinations: config.destinations.len(),
+            errors: &[],
+            warnings: &loaded.warnings,
+        });
+    } else {
+        anstream::print!("{}", listed(&loaded.warnings, "warning", AnsiColor::Yellow));
+        anstream::println!("{}", summary(config));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Faults that keep another command from its work, on standard error.
+pub(super) fn explain(faults: &Diagnostics) {
+    anstream::eprint!("{}", listed(&faults.0, "error", AnsiColor::Red));
+}
+
+fn print_json(outcome: &Outcome<'_>) {
+    // only a path that is not UTF-8 keeps it from being JSON
+    match serde_json::to_string(outcome) {
+        Ok(json) => anstream::println!("{json}"),
+        Err(error) => anstream::eprintln!("error: {error}"),
+    }
+}
+
+/// One line each: the place as editors understand it, the key, the message.
+fn listed(diagnostics: &[Diagnostic], word: &str, color: AnsiColor) -> String {
+    let (bold, colored) = (Style::new().bold(), Style::new().bold().fg_color(Some(color.into())));
+    let line = |diagnostic: &Diagnostic| {
+        let mut place = diagnostic.file.display().to_string();
+        if diagnostic.line > 0 {
+            place = format!("{place}:{}:{}", diagnostic.line, diagnostic.column);
+        }
+        let key =
+            if diagnostic.key.is_empty() { String::new() } else { format!("{colored}{}{colored:#}: ", diagnostic.key) };
+        let word = if word == "warning" { format!("{colored}{word}{colored:#}: ") } else { String::new() };
+        format!("{bold}{place}{bold:#}: {key}{word}{}\n", diagnostic.message)
+    };
+    diagnostics.iter().map(line).collect()
+}
+
+fn summary(config: &Config) -> String {
+    let green = Style::new().bold().fg_color(Some(AnsiColor::Green.into()));
+    let counted = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+    let enabled = config.sources.iter().filter(|source| source.enabled).count();
+    let disabled = match config.sources.len() - enabled {
+        0 => String::new(),
+        disabled => format!(" and {disabled} disabled"),
+    };
+    let destinations: Vec<String> = config
+        .destinations
+        .iter()
+        .map(|destination| {
+            let kind = match destination.kind {
+                DestinationKind::Discord { .. } => "discord",
+                DestinationKind::Webhook { .. } => "webhook",
+                DestinationKind::Stdout => "stdout",
+            };
+            if destination.name.as_str() == kind { kind.to_owned() } else { format!("{} ({kind})", destination.name) }
+        })
+        .collect();
+    format!(
+        "{green}ok{green:#}: {}: {}{disabled}, to {}",
+        config.path.display(),
+        counted(enabled, "source"),
+        destinations.join(", ")
+    )
+}

@@ -1,0 +1,45 @@
+//! From the command line to a configuration, and to the daemon.
+
+use std::process::ExitCode;
+
+use slog::warn;
+
+use super::Global;
+use crate::{
+    app,
+    config::{
+        diagnostic::Diagnostics,
+        load::{self, LoadOptions, Loaded},
+    },
+};
+
+/// Finds and reads the configuration; what the command line says of the log goes before it.
+pub(super) fn load(global: &Global, read_secrets: bool) -> Result<Loaded, Diagnostics> {
+    let env = |name: &str| std::env::var_os(name);
+    let path = load::find(global.config.as_deref(), &env)?;
+    let mut loaded = load::load(&path, &LoadOptions { read_secrets, env: &env })?;
+    let log = &mut loaded.config.log;
+    log.level = global.log_level.map_or(log.level, Into::into);
+    log.format = global.log_format.unwrap_or(log.format);
+    Ok(loaded)
+}
+
+/// `run`: hands over to the daemon, with the means to read the configuration again.
+pub(super) fn run(global: &Global) -> Result<ExitCode, Diagnostics> {
+    let loaded = load(global, true)?;
+    let log = app::telemetry::logger(loaded.config.log);
+    for warning in &loaded.warnings {
+        warn!(log, "{warning}");
+    }
+    let again = {
+        let (global, log) = (global.clone(), log.clone());
+        move || {
+            let loaded = load(&global, true).map_err(|faults| faults.to_string())?;
+            for warning in &loaded.warnings {
+                warn!(log, "{warning}");
+            }
+            Ok(loaded.config)
+        }
+    };
+    Ok(app::run(loaded.config, Box::new(again), log))
+}
