@@ -1,0 +1,6 @@
+//! Integration tests: everything over real sockets on loopback.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod fetch;
