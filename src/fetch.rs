@@ -72,8 +72,10 @@ const DRAINED: u64 = 16 * 1024;
 #[derive(Default)]
 pub struct Tls {
     plain: std::sync::OnceLock<Arc<ClientConfig>>,
-    extra: Mutex<Vec<(Weak<Vec<CertificateDer<'static>>>, Arc<ClientConfig>)>>,
+    extra: Mutex<Vec<(WeakRoots, Arc<ClientConfig>)>>,
 }
+
+type WeakRoots = Weak<Vec<CertificateDer<'static>>>;
 
 impl Tls {
     /// Nothing is built before it is asked for.
@@ -126,6 +128,7 @@ impl Validators<'_> {
 
 /// A successful attempt.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each attempt in flight, and it is moved twice")]
 pub enum Answer {
     /// 304: the document is still the one of the validators.
     NotModified(NotModified),

@@ -38,7 +38,7 @@ const FIRST_READ: usize = 8 * 1024;
 /// Least room for each further read of a body without a known length.
 const READ: usize = 16 * 1024;
 /// Memory taken in advance for an announced length; more only as it arrives.
-const TRUSTED_LENGTH: u64 = 1024 * 1024;
+const TRUSTED_LENGTH: usize = 1024 * 1024;
 
 /// What carries the bytes.
 #[derive(Debug)]
@@ -154,15 +154,15 @@ impl Handle {
     async fn sized(&self, length: u64, limit: u64) -> Result<Bytes, Fault> {
         let length = usize::try_from(length).ok().filter(|_| length <= limit).ok_or(Fault::TooLarge(limit))?;
         loop {
-            let mut wire = self.0.borrow_mut();
-            let have = wire.received.len();
-            if have >= length {
-                return Ok(wire.received.split_to(length).freeze());
-            }
-            let missing = length - have;
-            drop(wire);
-            let room =
-                if have as u64 >= TRUSTED_LENGTH { missing.min(have) } else { missing.min(TRUSTED_LENGTH as usize) };
+            let have = {
+                let received = &mut self.0.borrow_mut().received;
+                if received.len() >= length {
+                    return Ok(received.split_to(length).freeze());
+                }
+                received.len()
+            };
+            // an announced length is believed up to a point; beyond it, memory doubles as bytes arrive
+            let room = (length - have).min(have.max(TRUSTED_LENGTH));
             if self.fill(room).await?.is_none() {
                 return Err(Fault::Cut("within the body, short of the announced length"));
             }
@@ -294,11 +294,11 @@ impl Wire {
 impl AsyncRead for Handle {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let wire = &mut *self.0.borrow_mut();
-        if wire.answer.is_none() {
-            if let Err(fault) = ready!(wire.poll_head(cx)) {
-                wire.fault = Some(fault);
-                return Poll::Ready(Err(io::Error::other("no head")));
-            }
+        if wire.answer.is_none()
+            && let Err(fault) = ready!(wire.poll_head(cx))
+        {
+            wire.fault = Some(fault);
+            return Poll::Ready(Err(io::Error::other("no head")));
         }
         // after the head comes nothing, for the client
         let here = wire.head_left.min(into.remaining());

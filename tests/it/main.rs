@@ -1,3 +1,8 @@
-//! Every integration test, as one program.
+//! Every integration test, as one program: real sockets, a real disk, the real binary.
+
+#[path = "../support/mod.rs"]
+mod support;
 
 mod config;
+mod daemon;
+mod fetch;

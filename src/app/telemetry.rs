@@ -1,0 +1,100 @@
+//! The log: one line a record to the terminal, as JSON, or to the journal with its fields.
+//!
+//! Records go through a channel, so that a slow terminal holds nobody up; when it is full, what is dropped
+//! is counted and told. The channel is emptied when the [`Guard`] is dropped, at the very end of `main`.
+
+use std::{io, panic, sync::Mutex};
+
+use slog::{Drain, FnValue, Level, LevelFilter, Logger, Never, PushFnValue, Record, SendSyncRefUnwindSafeDrain, crit, o};
+use slog_async::{Async, AsyncGuard};
+
+use crate::{
+    actors::death_watch,
+    config::{Log, LogFormat},
+};
+
+/// Records that may wait to be written.
+const CHANNEL: usize = 8192;
+
+/// Writes what is left when it is dropped.
+pub struct Guard {
+    _channel: AsyncGuard,
+}
+
+/// The logger that `log` asks for. Records of the libraries (`log`) go there too, and panics.
+pub fn init(log: Log) -> (Logger, Guard) {
+    let drain: Box<dyn SendSyncRefUnwindSafeDrain<Ok = (), Err = Never>> = match resolve(log.format) {
+        LogFormat::Journald => Box::new(slog_journald::JournaldDrain::default().emit_code_fields(false).ignore_res()),
+        LogFormat::Terminal => {
+            let decorator = slog_term::TermDecorator::new().stderr().build();
+            let drain = slog_term::FullFormat::new(decorator).use_custom_timestamp(utc).build();
+            Box::new(Mutex::new(drain.ignore_res()).ignore_res())
+        }
+        LogFormat::Json | LogFormat::Auto => Box::new(Mutex::new(json(io::stderr()).ignore_res()).ignore_res()),
+    };
+    let (drain, channel) = Async::new(LevelFilter::new(drain, log.level).fuse())
+        .chan_size(CHANNEL)
+        .overflow_strategy(slog_async::OverflowStrategy::DropAndReport)
+        .build_with_guard();
+    let logger = Logger::root(drain.fuse(), o!());
+    bridge(&logger, log.level);
+    report_panics(logger.clone());
+    (logger, Guard { _channel: channel })
+}
+
+fn resolve(format: LogFormat) -> LogFormat {
+    use io::IsTerminal;
+    match format {
+        LogFormat::Auto if journal_is_ours() => LogFormat::Journald,
+        LogFormat::Auto if io::stderr().is_terminal() => LogFormat::Terminal,
+        LogFormat::Auto => LogFormat::Json,
+        format => format,
+    }
+}
+
+/// Whether standard error leads to the journal: `$JOURNAL_STREAM` holds its device and inode
+/// (systemd.exec(5)). Inherited by a process whose standard error leads elsewhere, it says nothing.
+fn journal_is_ours() -> bool {
+    let Some(stream) = std::env::var("JOURNAL_STREAM").ok() else { return false };
+    rustix::fs::fstat(io::stderr()).is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
+}
+
+fn utc(out: &mut dyn io::Write) -> io::Result<()> {
+    write!(out, "{}", now())
+}
+
+fn now() -> String {
+    format!("{:.3}", jiff::Timestamp::now())
+}
+
+/// Keys in the order in which people look for them; the record's own come after.
+fn json<W: io::Write>(out: W) -> slog_json::Json<W> {
+    slog_json::Json::new(out)
+        .add_key_value(o!(
+            "msg" => PushFnValue(|record: &Record<'_>, out| out.emit(record.msg())),
+            "level" => FnValue(|record: &Record<'_>| word(record.level())),
+            "ts" => FnValue(|_: &Record<'_>| now()),
+        ))
+        .build()
+}
+
+fn word(level: Level) -> &'static str {
+    match level {
+        Level::Critical => "critical",
+        Level::Error => "error",
+        Level::Warning => "warning",
+        Level::Info => "info",
+        Level::Debug => "debug",
+        Level::Trace => "trace",
+    }
+}
+
+/// Libraries log by the `log` crate; what they say below a warning is theirs to debug.
+fn bridge(logger: &Logger, level: Level) {
+    let level = if level.is_at_least(Level::Debug) { log_level(level) } else { slog_stdlog::LogLevel::Warn };
+    // without `cancel_reset`, a record after the guard's end would panic
+    slog_scope::set_global_logger(logger.clone()).cancel_reset();
+    if slog_stdlog::init_with_level(level).is_err() {
+        crit!(logger, "the log of the libraries was taken already");
+    }
+}

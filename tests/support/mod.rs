@@ -1,0 +1,5 @@
+//! Servers of our own making, for the tests and for the demonstration: nothing here leaves loopback.
+#![allow(dead_code, reason = "each user of this code needs a part of it")]
+
+pub mod daemon;
+pub mod farm;
