@@ -64,7 +64,7 @@ pub fn find(cli: Option<&Path>, env: &dyn Fn(&str) -> Option<OsString>) -> Resul
             "no configuration: --config is not given, $KAWARABAN_CONFIG is not set, and there is neither {} nor {}",
             PATHS[0], PATHS[1]
         );
-        Diagnostic::of_file(PATHS[0], message).into()
+        Diagnostic::of_file("", message).into()
     })
 }
 

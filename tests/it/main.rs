@@ -1,3 +1,4 @@
 //! Every integration test, as one program.
 
+mod cli;
 mod config;
