@@ -114,8 +114,7 @@ fn parse(path: &Path, text: &str, options: &LoadOptions<'_>) -> Result<Loaded, D
     for error in &syntax {
         let span = blamed(text, error);
         let key = key_at(&report.text, &span);
-        let message = error.message();
-        report.syntax_error(&span, &key, message.strip_suffix(", expected literal string").unwrap_or(message));
+        report.syntax_error(&span, &key, reason(text, error, &span));
     }
     // what could be read of a broken document is checked too, so that all faults are told at once
     let config = document
@@ -125,6 +124,16 @@ fn parse(path: &Path, text: &str, options: &LoadOptions<'_>) -> Result<Loaded, D
     match config {
         Some(config) if errors.is_empty() => Ok(Loaded { config, warnings }),
         _ => Err(Diagnostics(errors)),
+    }
+}
+
+/// The parser's words, where they fit.
+fn reason<'e>(text: &str, error: &'e toml::de::Error, span: &Range<usize>) -> &'e str {
+    let message = error.message();
+    let Some(unquoted) = message.strip_suffix(", expected literal string") else { return message };
+    match text.get(span.start..).and_then(|rest| rest.chars().next()) {
+        None | Some('\r' | '\n' | '#') => "the value is missing",
+        Some(_) => unquoted,
     }
 }
 

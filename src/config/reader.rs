@@ -69,8 +69,10 @@ impl<'a> Report<'a> {
 
     fn error_anyway(&self, span: &Range<usize>, key: &str, message: impl Display) {
         let mut errors = self.errors.borrow_mut();
-        if errors.len() < MOST {
-            errors.push(self.diagnostic(span, key, message));
+        match errors.len() {
+            ..MOST => errors.push(self.diagnostic(span, key, message)),
+            MOST => errors.push(self.diagnostic(span, "", "there are more errors, which are not told")),
+            _ => {}
         }
     }
 

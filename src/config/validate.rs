@@ -20,6 +20,7 @@ use super::{
     load::LoadOptions,
     reader::{Table, Value, short},
     secret::{Found, Secrets},
+    value::Compiled,
 };
 use crate::model::{Name, Secret};
 
@@ -28,6 +29,7 @@ pub(super) fn config(mut root: Table<'_>, path: &Path, options: &LoadOptions<'_>
     let base = path.parent().unwrap_or(Path::new(""));
     let secrets = Secrets { env: options.env, base, read: options.read_secrets, plain: Cell::new(false) };
     let roots = Roots::default();
+    let compiled = Compiled::default();
 
     let state_dir = state_dir(&mut root, base, options.env);
     let log = log(root.table("log"));
@@ -61,7 +63,13 @@ pub(super) fn config(mut root: Table<'_>, path: &Path, options: &LoadOptions<'_>
     };
 
     let mut source_names = Names::new("source");
-    let context = source::Context { fetch: &fetch, destinations: &names.order, secrets: &secrets, roots: &roots };
+    let context = source::Context {
+        fetch: &fetch,
+        destinations: &names.order,
+        secrets: &secrets,
+        roots: &roots,
+        compiled: &compiled,
+    };
     let sources: Vec<Arc<Source>> = source_tables
         .into_iter()
         .filter_map(|table| source::source(table, &mut source_names, &context).map(Arc::new))

@@ -98,6 +98,8 @@ fn syntax_errors_are_told_with_their_key_where_it_is_known() {
     check("[http]\nlisten = [\"127.0.0.1:1\"\n", &["2:24 http.listen unclosed array"]);
     check("[log]\nlevel \"info\"\n", &["2:7 syntax "]);
     check("= 1\n", &["1:1 syntax "]);
+    check("[fetch]\ntimeout = # 1s\n", &["2:11 fetch.timeout the value is missing"]);
+    check("[fetch]\ntimeout =", &["2:10 fetch.timeout the value is missing"]);
     check("\u{feff}[fetch]\ntimeout = 1x\n", &["2:11 fetch.timeout "]);
 }
 
