@@ -151,22 +151,42 @@ fn blamed(text: &str, error: &toml::de::Error) -> Range<usize> {
 /// The key that a syntax error's line sets, with its table; `syntax` where it sets none that we know:
 /// what stands before an equals sign may as well be the inside of a secret.
 fn key_at(text: &SourceText<'_>, span: &Range<usize>) -> String {
-    let known = |path: &&str| path.split('.').all(|key| validate::KEYS.contains(&key));
     let number = text.line_of(span.start);
-    let line = text.line(number);
-    let header = |line: &'_ str| {
-        let line = line.trim_start_matches('\u{feff}').trim_start();
-        line.starts_with('[').then(|| line.trim_matches(['[', ']', ' ', '\t']).to_owned())
-    };
-    if let Some(own) = header(line).filter(|header| known(&header.as_str())) {
-        return own;
+    if let Some(header) = header(text.line(number)) {
+        return header.to_owned();
     }
-    let Some(key) = line.split_once('=').map(|(key, _)| key.trim()).filter(known) else { return "syntax".to_owned() };
-    let table = (1..number).rev().find_map(|number| header(text.line(number)));
-    match table.filter(|table| known(&table.as_str())) {
+    let own = || key(text.line(number));
+    // a value over several lines belongs to the key on the line where it opens
+    let opened = || {
+        let above = (1..number)
+            .rev()
+            .map(|number| text.line(number))
+            .find(|line| line.contains('=') || header(line).is_some())?;
+        let opens = above.split_once('=').is_some_and(|(_, value)| value.trim_start().starts_with(['[', '{']));
+        opens.then(|| key(above)).flatten()
+    };
+    let Some(key) = own().or_else(opened) else { return "syntax".to_owned() };
+    match (1..number).rev().find_map(|number| header(text.line(number))) {
         Some(table) => format!("{table}.{key}"),
         None => key.to_owned(),
     }
+}
+
+/// The known key that a line sets, or was meant to.
+fn key(line: &str) -> Option<&str> {
+    let key = line.trim_start().split(['=', ' ', '\t']).next()?;
+    known(key).then_some(key)
+}
+
+/// The known table that a line begins.
+fn header(line: &str) -> Option<&str> {
+    let line = line.trim_start_matches('\u{feff}').trim();
+    let table = line.strip_prefix('[')?.trim_matches(['[', ']', ' ', '\t']);
+    known(table).then_some(table)
+}
+
+fn known(path: &str) -> bool {
+    path.split('.').all(|key| validate::KEYS.contains(&key))
 }
 
 #[cfg(test)]

@@ -257,7 +257,8 @@ impl<'t> Table<'t> {
             let near = DidYouMean(name, self.known.iter().copied());
 
             let message = format!("unknown key{near}; allowed here: {}", self.known.join(", "));
-            self.report.error(&key.span(), &self.key_path(&short(name)), message);
+            let name = if name.contains("://") { "(hidden)".to_owned() } else { short(name) };
+            self.report.error(&key.span(), &self.key_path(&name), message);
         }
     }
 }
