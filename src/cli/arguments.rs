@@ -49,13 +49,13 @@ pub struct Global {
     pub config: Option<PathBuf>,
     /// Least level that is logged: trace, debug, info, warn, error or critical
     ///
-    /// Default: `level` under [log] in the configuration.
+    /// Default: `log.level` in the configuration.
     #[arg(long, value_name = "LEVEL", global = true, hide_possible_values = true)]
     pub log_level: Option<LogLevel>,
     /// How log records are written: auto, terminal, json or journald
     ///
     /// auto: to the journal where it listens, lines for people on a terminal, else one JSON object a line.
-    /// Default: `format` under [log] in the configuration.
+    /// Default: `log.format` in the configuration.
     #[arg(long, value_name = "FORMAT", global = true, hide_possible_values = true)]
     pub log_format: Option<LogFormat>,
     /// Colours: auto, always or never; auto obeys NO_COLOR
@@ -111,7 +111,7 @@ pub enum Command {
     Status {
         /// Where the daemon listens: http://HOST:PORT, IP:PORT or unix:PATH
         ///
-        /// Default: the first address of `listen` under [http] in the configuration.
+        /// Default: the first address of `http.listen` in the configuration.
         #[arg(long, value_name = "URL")]
         url: Option<String>,
         /// The health report as the daemon gives it
