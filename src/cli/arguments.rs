@@ -27,9 +27,7 @@ use crate::config::LogFormat;
         0  all well\n  \
         1  failed at run time, or (status) nobody answers\n  \
         2  wrong usage, or an invalid configuration\n  \
-        3  a check ran and found something failing",
-    propagate_version = true,
-    infer_subcommands = false
+        3  a check ran and found something failing"
 )]
 pub struct Arguments {
     /// Options that every command has.
@@ -49,16 +47,20 @@ pub struct Global {
     /// Default: $KAWARABAN_CONFIG, else ./config/kawaraban.toml, else /etc/kawaraban/kawaraban.toml.
     #[arg(short, long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
-    /// Least level that is logged, instead of the configuration's
-    #[arg(long, value_name = "LEVEL", global = true)]
+    /// Least level that is logged: trace, debug, info, warn, error or critical
+    ///
+    /// Default: `log.level` in the configuration.
+    #[arg(long, value_name = "LEVEL", global = true, hide_possible_values = true)]
     pub log_level: Option<LogLevel>,
-    /// How log records are written, instead of the configuration's
+    /// How log records are written: auto, terminal, json or journald
     ///
     /// auto: to the journal where it listens, lines for people on a terminal, else one JSON object a line.
-    #[arg(long, value_name = "FORMAT", global = true)]
+    /// Default: `log.format` in the configuration.
+    #[arg(long, value_name = "FORMAT", global = true, hide_possible_values = true)]
     pub log_format: Option<LogFormat>,
-    /// Colours; auto obeys NO_COLOR
-    #[arg(long, value_name = "WHEN", global = true, default_value = "auto")]
+    /// Colours: auto, always or never; auto obeys NO_COLOR
+    #[arg(long, value_name = "WHEN", global = true, default_value = "auto", hide_possible_values = true)]
+    #[arg(hide_default_value = true)]
     pub color: Color,
 }
 
@@ -109,7 +111,7 @@ pub enum Command {
     Status {
         /// Where the daemon listens: http://HOST:PORT, IP:PORT or unix:PATH
         ///
-        /// Default: the first address of `listen` under [http] in the configuration.
+        /// Default: the first address of `http.listen` in the configuration.
         #[arg(long, value_name = "URL")]
         url: Option<String>,
         /// The health report as the daemon gives it

@@ -89,18 +89,20 @@ fn print_json(outcome: &Outcome<'_>) {
     }
 }
 
-/// One line each: the place as editors understand it, the key, the message.
+/// One line each, as [`Diagnostic`] shows itself, in colours.
 fn listed(diagnostics: &[Diagnostic], word: &str, color: AnsiColor) -> String {
-    let (bold, colored) = (Style::new().bold(), Style::new().bold().fg_color(Some(color.into())));
+    let style = Style::new().bold().fg_color(Some(color.into()));
     let line = |diagnostic: &Diagnostic| {
-        let mut place = diagnostic.file.display().to_string();
-        if diagnostic.line > 0 {
-            place = format!("{place}:{}:{}", diagnostic.line, diagnostic.column);
-        }
-        let key =
-            if diagnostic.key.is_empty() { String::new() } else { format!("{colored}{}{colored:#}: ", diagnostic.key) };
-        let word = if word == "warning" { format!("{colored}{word}{colored:#}: ") } else { String::new() };
-        format!("{bold}{place}{bold:#}: {key}{word}{}\n", diagnostic.message)
+        let text = diagnostic.to_string();
+        // faults are what is expected here; a warning says that it is one
+        let word = if word == "warning" { format!("{style}{word}{style:#}: ") } else { String::new() };
+        let colored = match text.split_once(&diagnostic.key) {
+            Some((place, message)) if !diagnostic.key.is_empty() => {
+                format!("{place}{style}{}{style:#}{message}", diagnostic.key)
+            }
+            _ => text,
+        };
+        format!("{word}{colored}\n")
     };
     diagnostics.iter().map(line).collect()
 }

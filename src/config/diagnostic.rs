@@ -7,7 +7,7 @@ use serde::Serialize;
 /// One fault, or one warning. Shown as `FILE:LINE:COLUMN: KEY: MESSAGE`; never holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
-    /// The file, as it was named.
+    /// The file, as it was named; empty where none was found.
     pub file: PathBuf,
     /// Counted from 1; 0 where the file as a whole is meant.
     pub line: usize,
@@ -20,7 +20,7 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// Something about the whole file, or about the search for it.
+    /// Something about the whole file, or with an empty path about the search for one.
     pub fn of_file(file: impl Into<PathBuf>, message: impl Into<String>) -> Self {
         Self { file: file.into(), line: 0, column: 0, key: String::new(), message: message.into() }
     }
@@ -28,14 +28,17 @@ impl Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file.display())?;
-        if self.line > 0 {
-            write!(f, ":{}:{}", self.line, self.column)?;
+        if !self.file.as_os_str().is_empty() {
+            write!(f, "{}", self.file.display())?;
+            if self.line > 0 {
+                write!(f, ":{}:{}", self.line, self.column)?;
+            }
+            f.write_str(": ")?;
         }
         if !self.key.is_empty() {
-            write!(f, ": {}", self.key)?;
+            write!(f, "{}: ", self.key)?;
         }
-        write!(f, ": {}", self.message)
+        f.write_str(&self.message)
     }
 }
 

@@ -64,7 +64,7 @@ pub fn find(cli: Option<&Path>, env: &dyn Fn(&str) -> Option<OsString>) -> Resul
             "no configuration: --config is not given, $KAWARABAN_CONFIG is not set, and there is neither {} nor {}",
             PATHS[0], PATHS[1]
         );
-        Diagnostic::of_file(PATHS[0], message).into()
+        Diagnostic::of_file("", message).into()
     })
 }
 
@@ -114,8 +114,7 @@ fn parse(path: &Path, text: &str, options: &LoadOptions<'_>) -> Result<Loaded, D
     for error in &syntax {
         let span = blamed(text, error);
         let key = key_at(&report.text, &span);
-        let message = error.message();
-        report.syntax_error(&span, &key, message.strip_suffix(", expected literal string").unwrap_or(message));
+        report.syntax_error(&span, &key, reason(text, error, &span));
     }
     // what could be read of a broken document is checked too, so that all faults are told at once
     let config = document
@@ -125,6 +124,16 @@ fn parse(path: &Path, text: &str, options: &LoadOptions<'_>) -> Result<Loaded, D
     match config {
         Some(config) if errors.is_empty() => Ok(Loaded { config, warnings }),
         _ => Err(Diagnostics(errors)),
+    }
+}
+
+/// The parser's words, where they fit.
+fn reason<'e>(text: &str, error: &'e toml::de::Error, span: &Range<usize>) -> &'e str {
+    let message = error.message();
+    let Some(unquoted) = message.strip_suffix(", expected literal string") else { return message };
+    match text.get(span.start..).and_then(|rest| rest.chars().next()) {
+        None | Some('\r' | '\n' | '#') => "the value is missing",
+        Some(_) => unquoted,
     }
 }
 
@@ -142,22 +151,42 @@ fn blamed(text: &str, error: &toml::de::Error) -> Range<usize> {
 /// The key that a syntax error's line sets, with its table; `syntax` where it sets none that we know:
 /// what stands before an equals sign may as well be the inside of a secret.
 fn key_at(text: &SourceText<'_>, span: &Range<usize>) -> String {
-    let known = |path: &&str| path.split('.').all(|key| validate::KEYS.contains(&key));
     let number = text.line_of(span.start);
-    let line = text.line(number);
-    let header = |line: &'_ str| {
-        let line = line.trim_start_matches('\u{feff}').trim_start();
-        line.starts_with('[').then(|| line.trim_matches(['[', ']', ' ', '\t']).to_owned())
-    };
-    if let Some(own) = header(line).filter(|header| known(&header.as_str())) {
-        return own;
+    if let Some(header) = header(text.line(number)) {
+        return header.to_owned();
     }
-    let Some(key) = line.split_once('=').map(|(key, _)| key.trim()).filter(known) else { return "syntax".to_owned() };
-    let table = (1..number).rev().find_map(|number| header(text.line(number)));
-    match table.filter(|table| known(&table.as_str())) {
+    let own = || key(text.line(number));
+    // a value over several lines belongs to the key on the line where it opens
+    let opened = || {
+        let above = (1..number)
+            .rev()
+            .map(|number| text.line(number))
+            .find(|line| line.contains('=') || header(line).is_some())?;
+        let opens = above.split_once('=').is_some_and(|(_, value)| value.trim_start().starts_with(['[', '{']));
+        opens.then(|| key(above)).flatten()
+    };
+    let Some(key) = own().or_else(opened) else { return "syntax".to_owned() };
+    match (1..number).rev().find_map(|number| header(text.line(number))) {
         Some(table) => format!("{table}.{key}"),
         None => key.to_owned(),
     }
+}
+
+/// The known key that a line sets, or was meant to.
+fn key(line: &str) -> Option<&str> {
+    let key = line.trim_start().split(['=', ' ', '\t']).next()?;
+    known(key).then_some(key)
+}
+
+/// The known table that a line begins.
+fn header(line: &str) -> Option<&str> {
+    let line = line.trim_start_matches('\u{feff}').trim();
+    let table = line.strip_prefix('[')?.trim_matches(['[', ']', ' ', '\t']);
+    known(table).then_some(table)
+}
+
+fn known(path: &str) -> bool {
+    path.split('.').all(|key| validate::KEYS.contains(&key))
 }
 
 #[cfg(test)]

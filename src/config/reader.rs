@@ -69,8 +69,10 @@ impl<'a> Report<'a> {
 
     fn error_anyway(&self, span: &Range<usize>, key: &str, message: impl Display) {
         let mut errors = self.errors.borrow_mut();
-        if errors.len() < MOST {
-            errors.push(self.diagnostic(span, key, message));
+        match errors.len() {
+            ..MOST => errors.push(self.diagnostic(span, key, message)),
+            MOST => errors.push(self.diagnostic(span, "", "there are more errors, which are not told")),
+            _ => {}
         }
     }
 
@@ -255,7 +257,8 @@ impl<'t> Table<'t> {
             let near = DidYouMean(name, self.known.iter().copied());
 
             let message = format!("unknown key{near}; allowed here: {}", self.known.join(", "));
-            self.report.error(&key.span(), &self.key_path(&short(name)), message);
+            let name = if name.contains("://") { "(hidden)".to_owned() } else { short(name) };
+            self.report.error(&key.span(), &self.key_path(&name), message);
         }
     }
 }

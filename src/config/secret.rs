@@ -85,6 +85,7 @@ impl Secrets<'_> {
         }
         let result = match kind {
             "env" => self.variable(name),
+            "file" if name.contains("://") => Err("is a URL; a file's path is due (it is not shown)".to_owned()),
             "file" => read(&self.base.join(name)),
             _ => self.credential(name),
         };
@@ -92,6 +93,10 @@ impl Secrets<'_> {
     }
 
     fn variable(&self, name: &str) -> Result<String, String> {
+        // what is no name may be the secret itself, and is not repeated
+        if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+            return Err("is no name of an environment variable (it is not shown)".to_owned());
+        }
         let value = (self.env)(name).ok_or_else(|| format!("the environment has no variable {name}"))?;
         value.into_string().map_err(|_| format!("the environment variable {name} is not UTF-8"))
     }

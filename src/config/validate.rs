@@ -20,6 +20,7 @@ use super::{
     load::LoadOptions,
     reader::{Table, Value, short},
     secret::{Found, Secrets},
+    value::Compiled,
 };
 use crate::model::{Name, Secret};
 
@@ -28,6 +29,7 @@ pub(super) fn config(mut root: Table<'_>, path: &Path, options: &LoadOptions<'_>
     let base = path.parent().unwrap_or(Path::new(""));
     let secrets = Secrets { env: options.env, base, read: options.read_secrets, plain: Cell::new(false) };
     let roots = Roots::default();
+    let compiled = Compiled::default();
 
     let state_dir = state_dir(&mut root, base, options.env);
     let log = log(root.table("log"));
@@ -61,7 +63,13 @@ pub(super) fn config(mut root: Table<'_>, path: &Path, options: &LoadOptions<'_>
     };
 
     let mut source_names = Names::new("source");
-    let context = source::Context { fetch: &fetch, destinations: &names.order, secrets: &secrets, roots: &roots };
+    let context = source::Context {
+        fetch: &fetch,
+        destinations: &names.order,
+        secrets: &secrets,
+        roots: &roots,
+        compiled: &compiled,
+    };
     let sources: Vec<Arc<Source>> = source_tables
         .into_iter()
         .filter_map(|table| source::source(table, &mut source_names, &context).map(Arc::new))
@@ -219,7 +227,7 @@ fn any_port(address: &Listen) -> bool {
 
 fn host(value: &Value<'_>) -> Option<String> {
     const FORM: &str = "a host name without scheme and port, such as \"news.example\"";
-    let host = Host::parse(value.string(FORM)?).ok();
+    let host = Host::parse(value.string(FORM)?).ok().filter(|host| !host.to_string().contains('*'));
     if host.is_none() {
         value.wrong(FORM);
     }
@@ -283,20 +291,18 @@ fn secret_url(value: &Value<'_>, found: Option<Found>, placeholder: &str) -> Opt
     }
 }
 
-/// The messages say nothing of the text but its scheme.
+/// The messages say nothing of the text but its scheme, and that only where it surely is one.
 fn http_url(value: &Value<'_>, text: &str) -> Option<Url> {
+    const FORM: &str = "expected an http:// or https:// URL";
     match Url::parse(text) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Some(url),
-        Ok(url) => {
-            let scheme = short(url.scheme());
-            value.error(format_args!("expected an http:// or https:// URL, found one with the scheme {scheme:?}"));
-            None
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => return Some(url),
+        Ok(url) if text.get(url.scheme().len()..).is_some_and(|rest| rest.starts_with("://")) => {
+            value.error(format_args!("{FORM}, found one with the scheme {:?}", short(url.scheme())));
         }
-        Err(error) => {
-            value.error(format_args!("expected an http:// or https:// URL, found none: {error}"));
-            None
-        }
+        Ok(_) => value.error(format_args!("{FORM}, found something else (it is not shown)")),
+        Err(error) => value.error(format_args!("{FORM}, found none: {error}")),
     }
+    None
 }
 
 fn readable_by_all(path: &Path) -> bool {

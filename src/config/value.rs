@@ -1,6 +1,8 @@
 //! The kinds of single values: durations, sizes, numbers, choices, addresses, names, patterns.
 
-use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, path::Path, time::Duration};
+use std::{
+    cell::RefCell, collections::HashMap, fmt::Display, net::SocketAddr, ops::RangeInclusive, path::Path, time::Duration,
+};
 
 use regex::Regex;
 
@@ -99,12 +101,12 @@ impl Value<'_> {
     }
 
     /// Regular expressions.
-    pub(super) fn patterns(&self) -> Vec<Regex> {
+    pub(super) fn patterns(&self, compiled: &Compiled) -> Vec<Regex> {
         const FORM: &str = "an array of regular expressions";
         let items = self.array(FORM).unwrap_or_default();
         let compile = |item: &Value<'_>| {
-            let compiled = Regex::new(item.string("a regular expression")?);
-            compiled.map_err(|error| item.error(format_args!("no regular expression: {}", why(&error)))).ok()
+            let regex = compiled.get(item.string("a regular expression")?);
+            regex.map_err(|error| item.error(format_args!("no regular expression: {}", why(&error)))).ok()
         };
         items.iter().filter_map(compile).collect()
     }
@@ -114,6 +116,21 @@ impl Value<'_> {
             self.wrong(expected);
         }
         value
+    }
+}
+
+/// The patterns compiled so far: sources that have the same share it, which matters for thousands of them.
+#[derive(Default)]
+pub(super) struct Compiled(RefCell<HashMap<String, Regex>>);
+
+impl Compiled {
+    fn get(&self, text: &str) -> Result<Regex, regex::Error> {
+        if let Some(known) = self.0.borrow().get(text) {
+            return Ok(known.clone());
+        }
+        let regex = Regex::new(text)?;
+        self.0.borrow_mut().insert(text.to_owned(), regex.clone());
+        Ok(regex)
     }
 }
 

@@ -96,8 +96,11 @@ fn syntax_errors_are_told_with_their_key_where_it_is_known() {
     check("[fetch]\n[fetch]\n", &["2:2 fetch duplicate key"]);
     check("[fetch]\ninterval = \"1m\"\ninterval = \"2m\"\n", &["3:1 fetch.interval duplicate key"]);
     check("[http]\nlisten = [\"127.0.0.1:1\"\n", &["2:24 http.listen unclosed array"]);
-    check("[log]\nlevel \"info\"\n", &["2:7 syntax "]);
+    check("[log]\nlevel \"info\"\n", &["2:7 log.level "]);
     check("= 1\n", &["1:1 syntax "]);
+    check("[fetch]\ntimeout = # 1s\n", &["2:11 fetch.timeout the value is missing"]);
+    check("[fetch]\ntimeout =", &["2:10 fetch.timeout the value is missing"]);
+    check("[http]\nlisten = [\n  \"127.0.0.1:1\"\n  \"[::1]:1\",\n]\n", &["4:3 http.listen missing comma"]);
     check("\u{feff}[fetch]\ntimeout = 1x\n", &["2:11 fetch.timeout "]);
 }
 
@@ -363,6 +366,7 @@ fn a_sources_url_is_http_with_a_host() {
         ("https://ann.example:99999/?hunter2", "found none: invalid port number"),
         ("file:///etc/hunter2", "found one with the scheme \"file\""),
         ("", "is empty"),
+        ("hunter2:x", "found something else"),
     ] {
         let text = format!("[[source]]\nname = \"ann\"\nurl = \"{url}\"\n");
         check(&text, &[&format!("3:7 source[ann].url {part}")]);
@@ -428,6 +432,15 @@ fn secrets_that_cannot_be_read_are_told_without_them() {
         ],
     );
     in_destination(&url("{ env = \"TOKEN\", file = \"x\" }"), &["7:7 destination[n].url expected exactly one of"]);
+    in_destination(
+        &url("{ env = \"http://h/hunter2\" }"),
+        &["7:15 destination[n].url.env is no name of an environment variable"],
+    );
+    in_destination(&url("{ file = \"http://h/hunter2\" }"), &["7:16 destination[n].url.file is a URL"]);
+    in_destination(
+        &url("{ \"http://h/hunter2\" = 1 }"),
+        &["7:7 destination[n].url expected exactly one of", "7:9 destination[n].url.(hidden) unknown key"],
+    );
     in_destination(&url("{ env = 3 }"), &["7:15 destination[n].url.env expected a string"]);
     in_destination(&url("[\"hunter2\"]"), &["7:7 destination[n].url expected a string, { env = \"NAME\" }"]);
     in_destination(&url("77"), &["7:7 destination[n].url found a number (not shown)"]);
@@ -479,11 +492,12 @@ fn patterns_that_do_not_compile_are_told_with_the_reason() {
 #[test]
 fn proxies_are_http_or_socks5() {
     for (proxy, part) in [
-        ("https://hunter2@proxy:1", "not https://"),
-        ("socks4://proxy:1", "not socks4://"),
+        ("https://hunter2@proxy:1", "a proxy is \"http://HOST:PORT\" (CONNECT), \"socks5://HOST:PORT\" or \"none\""),
+        ("socks4://proxy:1", "a proxy is"),
         ("http://proxy:1/hunter2", "nothing behind them"),
         ("socks5://proxy:1?hunter2", "nothing behind them"),
         ("socks5:proxy", "a proxy is"),
+        ("hunter2:x@proxy:1", "a proxy is"),
     ] {
         check(&format!("[fetch]\nproxy = \"{proxy}\"\n{SOURCE}"), &[&format!("2:9 fetch.proxy {part}")]);
     }
@@ -717,12 +731,44 @@ fn the_example_is_valid_with_every_key_switched_on() {
     assert_eq!(config.destinations.len(), 3);
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+/// A secret wherever one may be.
+const SECRETS: &str = r#"
+[http]
+admin_token = "hunter2"
+[fetch]
+proxy = "http://user:hunter2@proxy.example:3128"
+[[source]]
+name = "ann"
+url = "https://user:hunter2@ann.example/hunter2?key=hunter2"
+headers = { "X-Key" = "hunter2" }
+[[source]]
+name = "mal"
+url = "https://mal.example/"
+basic_auth = { user = "hunter2", password = "hunter2" }
+[[destination]]
+name = "news"
+kind = "discord"
+url = "https://discord.com/api/webhooks/12/hunter2"
+[[destination]]
+name = "archive"
+kind = "webhook"
+url = 'https://archive.example/hunter2'
+secret = """
+hunter2"""
+"#;
 
+proptest! {
     #[test]
     fn no_prefix_of_the_example_panics(end in 0..EXAMPLE.len()) {
         said(&EXAMPLE.as_bytes()[..end]);
+    }
+
+    #[test]
+    fn no_changed_byte_brings_a_secret_to_light(at in 0..SECRETS.len(), byte in 0x20_u8..0x7f, more in 0_usize..3) {
+        let mut text = SECRETS.as_bytes().to_vec();
+        // `said` looks for the secret in every message
+        text.splice(at..(at + more).min(text.len()), [byte]);
+        said(text);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::{
         fetch_settings::{FetchSettings, Roots},
         reader::{DidYouMean, Table, Value},
         secret::{Found, Secrets},
+        value::Compiled,
     },
     model::{Name, Secret},
 };
@@ -22,6 +23,7 @@ pub(super) struct Context<'a> {
     pub(super) destinations: &'a [Name],
     pub(super) secrets: &'a Secrets<'a>,
     pub(super) roots: &'a Roots,
+    pub(super) compiled: &'a Compiled,
 }
 
 /// None where a fault was reported.
@@ -48,7 +50,10 @@ pub(super) fn source(mut table: Table<'_>, names: &mut Names, context: &Context<
     let basic_auth = table.get("basic_auth");
     settings.request.basic_auth = basic_auth.as_ref().and_then(|value| self::basic_auth(value, context.secrets));
     settings.read(&mut table, context.secrets, context.roots);
-    let filter = Filter { include: patterns(table.table("include")), exclude: patterns(table.table("exclude")) };
+    let filter = Filter {
+        include: patterns(table.table("include"), context.compiled),
+        exclude: patterns(table.table("exclude"), context.compiled),
+    };
 
     let url = url.map(|url| {
         let (url, login) = without_login(url);
@@ -232,8 +237,8 @@ fn percent_decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn patterns(mut table: Table<'_>) -> Patterns {
-    let mut of = |key| table.get(key).map(|value| value.patterns()).unwrap_or_default();
+fn patterns(mut table: Table<'_>, compiled: &Compiled) -> Patterns {
+    let mut of = |key| table.get(key).map(|value| value.patterns(compiled)).unwrap_or_default();
     let patterns = Patterns {
         title: of("title"),
         summary: of("summary"),
