@@ -1,6 +1,9 @@
 //! Who is wired to whom: builds the daemon, runs it, reloads it, and ends it in order.
 
+pub mod ask;
+pub mod check;
 pub mod notify;
+pub mod preview;
 pub mod telemetry;
 
 use std::{process::ExitCode, rc::Rc, sync::Arc, time::Duration};

@@ -8,7 +8,7 @@ pub mod name;
 pub mod redact;
 pub mod secret;
 
-pub use error::{ErrorKind, Failure};
+pub use error::{DeliveryError, ErrorKind, Failure};
 pub use item::{Enclosure, Item};
 pub use name::Name;
 pub use redact::RedactedUrl;

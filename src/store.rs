@@ -5,18 +5,243 @@
 //! means *durable*. Callers never block: every call is a future with a deadline, and a database that
 //! does not answer within it ends the process, for a restart is the only cure.
 
-use std::sync::Arc;
+mod commits;
+mod database;
+mod engine;
+mod ingest;
+mod outbox;
+mod pack;
+mod records;
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use slog::{Logger, crit};
+use tokio::sync::oneshot;
 
 use crate::{
-    actors::messages::DeliveryError,
     config,
     identity::Keys,
-    model::{Item, Name},
+    model::{DeliveryError, Item, Name},
+    health::report::StoreState,
     resilience::breaker::Breaker,
 };
+use engine::{Command, Engine, Reply};
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The state directory; made if it is not there.
+    pub dir: PathBuf,
+    /// The configured sources: after a loss, these reseed.
+    pub sources: Vec<Name>,
+    /// A call that is not answered within this time ends the process: the database hangs.
+    pub deadline: Duration,
+    /// How often a store that fails is opened again.
+    pub retry: Duration,
+    /// The clock.
+    pub now: fn() -> Timestamp,
+    /// The log.
+    pub log: Logger,
+}
+
+impl Options {
+    /// The daemon's own.
+    pub fn new(dir: PathBuf, log: Logger) -> Self {
+        Self {
+            dir,
+            sources: Vec::new(),
+            deadline: Duration::from_secs(15),
+            retry: Duration::from_secs(10),
+            now: Timestamp::now,
+            log,
+        }
+    }
+}
+
+/// Why there is no store at all.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A second daemon.
+    #[error("another kawaraban uses the state directory {}: stop it, or give this one a state_dir of its own", .0.display())]
+    Locked(PathBuf),
+    /// The directory cannot be used.
+    #[error("the state directory {} cannot be used: {error}", .dir.display())]
+    Io {
+        /// The directory.
+        dir: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+/// The store as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreStatus {
+    /// `ok`, `failing` or `reseeding`.
+    pub state: StoreState,
+    /// Why it is not well; each begins with `store:`.
+    pub reasons: Vec<String>,
+    /// Items remembered.
+    pub items_seen: u64,
+    /// Items waiting, over all destinations.
+    pub outbox: u64,
+    /// Items refused for good, over all destinations.
+    pub dead_letters: u64,
+}
+
+/// What a state directory holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Stats {
+    /// Sources with a record.
+    pub sources: u64,
+    /// Items remembered.
+    pub items_seen: u64,
+    /// Items waiting.
+    pub outbox: u64,
+    /// Items refused for good.
+    pub dead_letters: u64,
+    /// Commits since it was begun.
+    pub commits: u64,
+    /// Sources that have yet to mark what they show as seen, after a loss.
+    pub reseeding: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Damaged databases that were set aside.
+    pub set_aside: Vec<String>,
+}
+
+/// The way in. Cheap to clone; the thread ends when it is closed or the last clone is dropped.
+#[derive(Clone)]
+pub struct Store {
+    // unbounded, and yet bounded: every caller waits for its answer before it asks again
+    commands: mpsc::Sender<Command>,
+    status: Arc<Mutex<StoreStatus>>,
+    deadline: Duration,
+    log: Logger,
+}
+
+impl Store {
+    /// Opens the store and starts its thread.
+    ///
+    /// # Errors
+    /// Only if another daemon has it, or the directory cannot be made. A damaged database is set aside,
+    /// and a full disk is `failing` and tried again.
+    pub fn open(options: Options) -> Result<Self, StartError> {
+        let status = StoreStatus {
+            state: StoreState::Failing,
+            reasons: Vec::new(),
+            items_seen: 0,
+            outbox: 0,
+            dead_letters: 0,
+        };
+        let status = Arc::new(Mutex::new(status));
+        let (deadline, log, dir) = (options.deadline, options.log.clone(), options.dir.clone());
+        let engine = Engine::start(options, status.clone())?;
+        let (commands, waiting) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("store".into()).spawn(move || engine.run(&waiting));
+        thread.map_err(|error| StartError::Io { dir, error })?;
+        Ok(Self { commands, status, deadline, log })
+    }
+
+    /// The source's record; the default for one that is not known.
+    ///
+    /// # Errors
+    /// Those of every call: the store fails just now, or was closed.
+    pub async fn source(&self, name: &Name) -> Result<SourceRecord, StoreError> {
+        self.ask(|reply| Command::Source(name.clone(), reply)).await
+    }
+
+    /// The destination's record, and how full its outbox is.
+    pub async fn destination(&self, name: &Name) -> Result<(DestinationRecord, Backlog), StoreError> {
+        self.ask(|reply| Command::Destination(name.clone(), reply)).await
+    }
+
+    /// Stores a poll's new document in one atomic step.
+    pub async fn ingest(&self, ingest: Ingest) -> Result<Ingested, StoreError> {
+        self.ask(|reply| Command::Ingest(Box::new(ingest), reply)).await
+    }
+
+    /// Writes records of sources.
+    pub async fn save_sources(&self, records: Vec<(Name, SourceRecord)>) -> Result<(), StoreError> {
+        self.ask(|reply| Command::SaveSources(records, reply)).await
+    }
+
+    /// The oldest items of a destination's outbox after the place `after` (0: from the start).
+    pub async fn lease(&self, destination: &Name, after: u64, max: usize) -> Result<Vec<Queued>, StoreError> {
+        self.ask(|reply| Command::Lease { destination: destination.clone(), after, max, reply }).await
+    }
+
+    /// Records how items ended, and the destination's record with it.
+    pub async fn settle(
+        &self,
+        destination: &Name,
+        settled: Vec<Settled>,
+        record: DestinationRecord,
+    ) -> Result<Backlog, StoreError> {
+        self.ask(|reply| Command::Settle { destination: destination.clone(), settled, record, reply }).await
+    }
+
+    /// Writes health counters by name; their bytes are the caller's business.
+    pub async fn save_health(&self, records: Vec<(String, Vec<u8>)>) -> Result<(), StoreError> {
+        self.ask(|reply| Command::SaveHealth(records, reply)).await
+    }
+
+    /// All health counters.
+    pub async fn load_health(&self) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        self.ask(Command::LoadHealth).await
+    }
+
+    /// What the state directory holds.
+    pub async fn stats(&self) -> Result<Stats, StoreError> {
+        self.ask(Command::Stats).await
+    }
+
+    /// The operator has taken note of a loss: it is told no longer.
+    pub async fn acknowledge(&self) -> Result<(), StoreError> {
+        self.ask(Command::Acknowledge).await
+    }
+
+    /// Whether the thread replies; that the store fails is a reply too.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.ask(Command::Ping).await
+    }
+
+    /// The store as it was after its last commit, without asking the thread.
+    pub fn status(&self) -> StoreStatus {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Writes what waits, closes the database and gives the directory free.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.ask(Command::Close).await
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).map_err(|_| StoreError::Closed)?;
+        match tokio::time::timeout(self.deadline, answer).await {
+            Ok(answer) => answer.unwrap_or(Err(StoreError::Closed)),
+            Err(_) => self.hung(),
+        }
+    }
+
+    /// sled can wait for itself for good, and nothing from outside frees it. What was acknowledged is on
+    /// disk, so the cure is a new process.
+    fn hung(&self) -> ! {
+        let told = format!("the store did not answer within {:?}: the process ends, to be started again", self.deadline);
+        crit!(self.log, "{told}"; "kind" => "store");
+        // the log's own thread may not get to it any more
+        anstream::eprintln!("{told}");
+        std::process::abort()
+    }
+}
 
 /// What is kept of a source beside its seen items.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -46,6 +271,8 @@ pub struct SourceRecord {
     pub last_success: Option<Timestamp>,
     /// Whether the last document had items.
     pub had_items: bool,
+    /// Seconds that the record outlives its source in the configuration.
+    pub retention_s: Option<u64>,
 }
 
 /// What is kept of a destination beside its outbox.

@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use actix::Message;
 use jiff::Timestamp;
 
+pub use crate::model::DeliveryError;
 use crate::{
     health::report::{HealthReport, SourceReport},
-    model::{ErrorKind, Failure, Name},
+    model::{Failure, Name},
     resilience::breaker::Phase,
     store::{Ingest, Ingested, SourceRecord, StoreError},
 };
@@ -120,17 +121,6 @@ pub enum DestinationState {
     Gone,
     /// By the operator.
     Paused,
-}
-
-/// What went wrong with a delivery.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct DeliveryError {
-    /// Error kind: of the connection, or `http_<status>`, `rate_limited`.
-    pub kind: ErrorKind,
-    /// For the operator; Discord's own words where there are some. Never a secret.
-    pub message: String,
-    /// When.
-    pub at: Timestamp,
 }
 
 /// Supervisor → Delivery: something was queued for it.

@@ -5,7 +5,7 @@
 
 use std::{io, panic, sync::Mutex};
 
-use slog::{Drain, FnValue, Level, LevelFilter, Logger, Never, PushFnValue, Record, SendSyncRefUnwindSafeDrain, crit, o};
+use slog::{Drain, FnValue, Level, LevelFilter, Logger, Never, PushFnValue, Record, SendSyncRefUnwindSafeDrain, crit, o, warn};
 use slog_async::{Async, AsyncGuard};
 
 use crate::{
@@ -89,12 +89,27 @@ fn word(level: Level) -> &'static str {
     }
 }
 
-/// Libraries log by the `log` crate; what they say below a warning is theirs to debug.
+/// Libraries log by the `log` crate; what they say below a warning is for those who debug them.
 fn bridge(logger: &Logger, level: Level) {
-    let level = if level.is_at_least(Level::Debug) { log_level(level) } else { slog_stdlog::LogLevel::Warn };
-    // without `cancel_reset`, a record after the guard's end would panic
+    let level = match level {
+        Level::Trace => log::Level::Trace,
+        Level::Debug => log::Level::Info,
+        Level::Info | Level::Warning => log::Level::Warn,
+        Level::Error | Level::Critical => log::Level::Error,
+    };
+    // without `cancel_reset`, a library's record after the guard's end would panic
     slog_scope::set_global_logger(logger.clone()).cancel_reset();
     if slog_stdlog::init_with_level(level).is_err() {
-        crit!(logger, "the log of the libraries was taken already");
+        warn!(logger, "the libraries' log was taken by another already");
     }
+}
+
+/// A panic is told in the log, and to whoever watches the actor that it ends.
+fn report_panics(logger: Logger) {
+    panic::set_hook(Box::new(move |panic| {
+        let message = panic.payload_as_str().unwrap_or("no message");
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        crit!(logger, "panic: {message}"; "kind" => "panic", "at" => &place);
+        death_watch::note_panic(format!("{message} ({place})"));
+    }));
 }

@@ -27,7 +27,7 @@ pub(super) fn load(global: &Global, read_secrets: bool) -> Result<Loaded, Diagno
 /// `run`: hands over to the daemon, with the means to read the configuration again.
 pub(super) fn run(global: &Global) -> Result<ExitCode, Diagnostics> {
     let loaded = load(global, true)?;
-    let log = app::telemetry::logger(loaded.config.log);
+    let (log, _flush) = app::telemetry::init(loaded.config.log);
     for warning in &loaded.warnings {
         warn!(log, "{warning}");
     }

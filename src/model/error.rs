@@ -160,6 +160,17 @@ impl Failure {
     }
 }
 
+/// What went wrong with a delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryError {
+    /// Of the connection, or `http_<status>`, or `rate_limited`.
+    pub kind: ErrorKind,
+    /// For the operator; the destination's own words where there are some. Never a secret.
+    pub message: String,
+    /// When.
+    pub at: jiff::Timestamp,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,88 @@
+//! What systemd is told: READY, a status line, that we live, STOPPING (sd_notify(3)).
+//!
+//! Without `$NOTIFY_SOCKET` nothing happens. The watchdog is fed at half of `WATCHDOG_USEC`, and only
+//! while the condition of `/health/live` holds: a daemon that hangs is started anew.
+
+use std::time::Duration;
+
+use actix::Recipient;
+use sd_notify::NotifyState;
+use slog::{Logger, info, warn};
+use tokio::{task::JoinHandle, time::sleep};
+
+use crate::{
+    actors::messages::{GetHealth, GetLiveness, GetReadiness},
+    health::report::{HealthReport, SourceStatus},
+};
+
+/// How often readiness is asked until it is there.
+const READY_POLL: Duration = Duration::from_millis(50);
+/// How often the status line is renewed.
+const STATUS_EVERY: Duration = Duration::from_secs(10);
+
+/// Tells systemd until it is dropped.
+pub struct Notifier {
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Starts telling.
+pub fn start(
+    live: Recipient<GetLiveness>,
+    ready: Recipient<GetReadiness>,
+    health: Recipient<GetHealth>,
+    log: &Logger,
+) -> Notifier {
+    let mut tasks = vec![actix::spawn(tell_status(ready, health, log.clone()))];
+    if let Some(period) = sd_notify::watchdog_enabled() {
+        tasks.push(actix::spawn(feed_watchdog(period / 2, live, log.clone())));
+    }
+    Notifier { tasks }
+}
+
+impl Notifier {
+    /// The end has begun.
+    pub fn stopping(&self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        send(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
+    }
+}
+
+async fn tell_status(ready: Recipient<GetReadiness>, health: Recipient<GetHealth>, log: Logger) {
+    while !matches!(ready.send(GetReadiness).await, Ok(Ok(()))) {
+        sleep(READY_POLL).await;
+    }
+    info!(log, "ready");
+    send(&[NotifyState::Ready]);
+    loop {
+        if let Ok(report) = health.send(GetHealth).await {
+            send(&[NotifyState::Status(&status_line(&report))]);
+        }
+        sleep(STATUS_EVERY).await;
+    }
+}
+
+async fn feed_watchdog(every: Duration, live: Recipient<GetLiveness>, log: Logger) {
+    loop {
+        match live.send(GetLiveness).await {
+            Ok(Ok(())) => send(&[NotifyState::Watchdog]),
+            Ok(Err(reason)) => warn!(log, "the watchdog is not fed: {reason}"),
+            Err(error) => warn!(log, "the watchdog is not fed: the supervisor does not reply ({error})"),
+        }
+        sleep(every).await;
+    }
+}
+
+/// Such as `12 sources ok, 1 not; 3 items queued`.
+fn status_line(report: &HealthReport) -> String {
+    let ok = report.sources.values().filter(|source| matches!(source.status, SourceStatus::Ok | SourceStatus::Pending));
+    let ok = ok.count();
+    let queued: u64 = report.destinations.values().map(|destination| destination.queued).sum();
+    format!("{ok} sources ok, {} not; {queued} items queued", report.sources.len() - ok)
+}
+
+fn send(state: &[NotifyState<'_>]) {
+    // nobody listens, or nobody does any more: there is nobody to tell that to
+    let _ = sd_notify::notify(state);
+}

@@ -1,0 +1,362 @@
+//! The database: records with checksums in one sled tree, groups of changes committed whole.
+//!
+//! | key | record |
+//! | --- | --- |
+//! | `m` | [`Meta`]: commit counter, counts, digest |
+//! | `x` | what was lost with the database before this one |
+//! | `r/SOURCE` | the source must reseed after a loss |
+//! | `s/SOURCE` | the source's record, JSON |
+//! | `p/SOURCE/` u16 | seen items, packed |
+//! | `t/DESTINATION` | the destination's record, JSON |
+//! | `o/DESTINATION/` u64 | outbox: when accepted (i64 ms), then the delivery's JSON |
+//! | `d/DESTINATION/` u64 | dead letter, JSON |
+//! | `h/NAME` | health counters |
+//!
+//! Every value begins with a checksum of key and body; `m` holds the XOR of them all. sled may lose
+//! records without saying so: at opening every record is read, and checksums, counts, digest and the
+//! counter of [`Commits`](super::commits) must agree, or the database counts as damaged.
+
+use std::{
+    collections::HashMap,
+    io,
+    ops::Bound,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::mpsc,
+    time::Duration,
+};
+
+use sled::IVec;
+use xxhash_rust::xxh3::Xxh3Default;
+
+use super::commits::Committed;
+
+/// Raised when what is stored can no longer be read as before.
+const VERSION: u8 = 1;
+/// An open that takes longer is taken for hung.
+const OPEN_WITHIN: Duration = Duration::from_secs(120);
+/// With sled's 512 kB a burst of large values can deadlock it for good; with this it was never seen to.
+const SEGMENT: usize = 4 << 20;
+/// Loosely a bound, see the figures in the README.
+const CACHE: u64 = 16 << 20;
+const META: &[u8] = b"m";
+
+/// Why a database could not be opened or written.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    /// The disk is full, or may not be written: retried, and nothing is lost.
+    #[error("{0}")]
+    Io(String),
+    /// What is there is not what was written.
+    #[error("{0}")]
+    Damaged(String),
+}
+
+impl From<sled::Error> for Fault {
+    fn from(error: sled::Error) -> Self {
+        match error {
+            sled::Error::Io(error) if is_environment(&error) => Self::Io(error.to_string()),
+            error => Self::Damaged(error.to_string()),
+        }
+    }
+}
+
+/// Errors that speak of the machine, not of the file's contents.
+fn is_environment(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        Interrupted, OutOfMemory, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull, WouldBlock,
+    };
+    // EMFILE and ENFILE have no kind of their own
+    matches!(error.raw_os_error(), Some(23 | 24))
+        || error.to_string().contains("could not acquire lock")
+        || matches!(
+            error.kind(),
+            StorageFull | QuotaExceeded | PermissionDenied | ReadOnlyFilesystem | WouldBlock | Interrupted | OutOfMemory
+        )
+}
+
+/// Counts and digest over all records; part of every commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Meta {
+    pub(super) committed: Committed,
+    /// The next place in an outbox, over all destinations.
+    pub(super) next_seq: u64,
+    digest: u64,
+}
+
+impl Default for Meta {
+    fn default() -> Self {
+        Self { committed: Committed::default(), next_seq: 1, digest: 0 }
+    }
+}
+
+impl Meta {
+    fn encode(&self) -> Vec<u8> {
+        let Committed { commit, seen, outbox, dead_letters } = self.committed;
+        let mut bytes = vec![VERSION];
+        for number in [commit, seen, outbox, dead_letters, self.next_seq, self.digest] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        let sum = checksum(META, &bytes);
+        bytes.extend_from_slice(&sum.to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Fault> {
+        let damaged = || Fault::Damaged("its own description is damaged".to_owned());
+        let (body, sum) = bytes.split_last_chunk::<8>().ok_or_else(damaged)?;
+        if u64::from_le_bytes(*sum) != checksum(META, body) {
+            return Err(damaged());
+        }
+        let (version, mut numbers) = body.split_first().ok_or_else(damaged)?;
+        if *version != VERSION {
+            return Err(Fault::Damaged(format!("it is of format {version}, this program reads {VERSION}")));
+        }
+        let mut next = || {
+            let (number, rest) = numbers.split_first_chunk::<8>().ok_or_else(damaged)?;
+            numbers = rest;
+            Ok::<u64, Fault>(u64::from_le_bytes(*number))
+        };
+        let committed = Committed { commit: next()?, seen: next()?, outbox: next()?, dead_letters: next()? };
+        Ok(Self { committed, next_seq: next()?, digest: next()? })
+    }
+}
+
+/// How full one destination's outbox is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counts {
+    pub(super) queued: u64,
+    pub(super) dead_letters: u64,
+}
+
+/// An open database.
+pub(super) struct Database {
+    db: sled::Db,
+    meta: Meta,
+    counts: HashMap<String, Counts>,
+}
+
+/// Changes that are committed together or not at all.
+pub(super) struct Group {
+    changes: HashMap<Vec<u8>, Option<Vec<u8>>>,
+    meta: Meta,
+    counts: HashMap<String, Counts>,
+    bytes: usize,
+}
+
+impl Database {
+    /// Opens the database in `dir` and reads all of it. sled may panic over a damaged file, so it is
+    /// opened on a thread of its own, which is left behind if it hangs.
+    pub(super) fn open(dir: &Path, known: Option<Committed>) -> Result<Self, Fault> {
+        let (tell, told) = mpsc::channel();
+        let dir: PathBuf = dir.to_owned();
+        let opening = std::thread::Builder::new().name("store-open".into()).spawn(move || {
+            let opened = catch_unwind(AssertUnwindSafe(|| Self::open_here(&dir, known)));
+            // if nobody waits any longer, the database is closed again
+            let _ = tell.send(opened.unwrap_or_else(|_| Err(Fault::Damaged("reading it panicked".to_owned()))));
+        });
+        opening.map_err(|error| Fault::Io(error.to_string()))?;
+        told.recv_timeout(OPEN_WITHIN)
+            .unwrap_or_else(|_| Err(Fault::Damaged(format!("it did not open within {} s", OPEN_WITHIN.as_secs()))))
+    }
+
+    fn open_here(dir: &Path, known: Option<Committed>) -> Result<Self, Fault> {
+        let db = sled::Config::new()
+            .path(dir)
+            .segment_size(SEGMENT)
+            .cache_capacity(CACHE)
+            .mode(sled::Mode::LowSpace)
+            .flush_every_ms(None)
+            .open()?;
+        let meta = match db.get(META)? {
+            Some(bytes) => Meta::decode(&bytes)?,
+            None => Meta::default(),
+        };
+        let known = known.map_or(0, |known| known.commit);
+        if meta.committed.commit < known {
+            return Err(Fault::Damaged(format!(
+                "it ends at commit {}, and {known} were recorded",
+                meta.committed.commit
+            )));
+        }
+        let mut database = Self { db, meta, counts: HashMap::new() };
+        database.verify()?;
+        Ok(database)
+    }
+
+    /// Reads every record. What is found must be what the last commit said there is.
+    fn verify(&mut self) -> Result<(), Fault> {
+        let mut found = Meta { digest: 0, committed: Committed::default(), ..self.meta };
+        found.committed.commit = self.meta.committed.commit;
+        for record in self.db.iter() {
+            let (key, value) = record?;
+            if key == META {
+                continue;
+            }
+            let body = unsealed(&key, &value)?;
+            found.digest ^= sum_of(&value);
+            match (key.first(), destination(&key)) {
+                (Some(b'p'), _) => found.committed.seen += super::pack::count(body).map_err(|_| damaged(&key))?,
+                (Some(b'o'), Some(name)) => {
+                    found.committed.outbox += 1;
+                    self.counts.entry(name.to_owned()).or_default().queued += 1;
+                }
+                (Some(b'd'), Some(name)) => {
+                    found.committed.dead_letters += 1;
+                    self.counts.entry(name.to_owned()).or_default().dead_letters += 1;
+                }
+                _ => {}
+            }
+        }
+        if found != self.meta {
+            return Err(Fault::Damaged("records are missing from it".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// What the last commit said.
+    pub(super) fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// How full a destination's outbox is.
+    pub(super) fn counts(&self, destination: &str) -> Counts {
+        self.counts.get(destination).copied().unwrap_or_default()
+    }
+
+    /// Bytes on disk.
+    pub(super) fn size(&self) -> u64 {
+        self.db.size_on_disk().unwrap_or(0)
+    }
+
+    /// A committed record.
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<IVec>, Fault> {
+        let Some(value) = self.db.get(key)? else { return Ok(None) };
+        unsealed(key, &value)?;
+        Ok(Some(value.subslice(SUM, value.len() - SUM)))
+    }
+
+    /// Committed records from `from` on whose keys begin with `prefix`, `max` at most.
+    pub(super) fn range(&self, prefix: &[u8], from: &[u8], max: usize) -> Result<Vec<(IVec, IVec)>, Fault> {
+        let mut records = Vec::new();
+        for record in self.db.range::<&[u8], _>((Bound::Included(from), Bound::Unbounded)).take(max) {
+            let (key, value) = record?;
+            if !key.starts_with(prefix) {
+                break;
+            }
+            unsealed(&key, &value)?;
+            records.push((key, value.subslice(SUM, value.len() - SUM)));
+        }
+        Ok(records)
+    }
+
+    /// Begins a group of changes.
+    pub(super) fn group(&self) -> Group {
+        Group { changes: HashMap::new(), meta: self.meta, counts: HashMap::new(), bytes: 0 }
+    }
+
+    /// Writes a group and waits until it is on disk.
+    pub(super) fn commit(&mut self, mut group: Group) -> Result<(), Fault> {
+        if group.changes.is_empty() {
+            return Ok(());
+        }
+        let mut batch = sled::Batch::default();
+        for (key, body) in &group.changes {
+            if let Some(old) = self.db.get(key)? {
+                group.meta.digest ^= sum_of(&old);
+            }
+            match body {
+                Some(body) => {
+                    let sum = checksum(key, body);
+                    group.meta.digest ^= sum;
+                    let mut value = Vec::with_capacity(SUM + body.len());
+                    value.extend_from_slice(&sum.to_le_bytes());
+                    value.extend_from_slice(body);
+                    batch.insert(key.as_slice(), value);
+                }
+                None => batch.remove(key.as_slice()),
+            }
+        }
+        group.meta.committed.commit += 1;
+        batch.insert(META, group.meta.encode());
+        self.db.apply_batch(batch)?;
+        self.db.flush()?;
+        self.meta = group.meta;
+        self.counts.extend(group.counts);
+        Ok(())
+    }
+}
+
+impl Group {
+    /// Counts that the group will leave behind.
+    pub(super) fn meta(&mut self) -> &mut Meta {
+        &mut self.meta
+    }
+
+    /// Counts of one destination that the group will leave behind.
+    pub(super) fn counts(&mut self, database: &Database, destination: &str) -> &mut Counts {
+        if !self.counts.contains_key(destination) {
+            self.counts.insert(destination.to_owned(), database.counts(destination));
+        }
+        self.counts.entry(destination.to_owned()).or_default()
+    }
+
+    /// A record as the group will leave it.
+    pub(super) fn get(&self, database: &Database, key: &[u8]) -> Result<Option<IVec>, Fault> {
+        match self.changes.get(key) {
+            Some(body) => Ok(body.as_deref().map(IVec::from)),
+            None => database.get(key),
+        }
+    }
+
+    /// Writes a record.
+    pub(super) fn put(&mut self, key: Vec<u8>, body: Vec<u8>) {
+        self.bytes += key.len() + body.len();
+        self.changes.insert(key, Some(body));
+    }
+
+    /// Removes a record.
+    pub(super) fn remove(&mut self, key: Vec<u8>) {
+        self.changes.insert(key, None);
+    }
+
+    /// Bytes that it will write.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether it changes a record whose key begins so.
+    pub(super) fn touches(&self, prefix: &[u8]) -> bool {
+        self.changes.keys().any(|key| key.starts_with(prefix))
+    }
+}
+
+const SUM: usize = 8;
+
+fn checksum(key: &[u8], body: &[u8]) -> u64 {
+    let mut hasher = Xxh3Default::new();
+    hasher.update(&(key.len() as u64).to_le_bytes());
+    hasher.update(key);
+    hasher.update(body);
+    hasher.digest()
+}
+
+fn sum_of(value: &[u8]) -> u64 {
+    value.first_chunk::<SUM>().map_or(0, |sum| u64::from_le_bytes(*sum))
+}
+
+fn unsealed<'a>(key: &[u8], value: &'a [u8]) -> Result<&'a [u8], Fault> {
+    let body = value.get(SUM..).ok_or_else(|| damaged(key))?;
+    if sum_of(value) == checksum(key, body) { Ok(body) } else { Err(damaged(key)) }
+}
+
+fn damaged(key: &[u8]) -> Fault {
+    let key = String::from_utf8_lossy(key.get(..key.len().min(40)).unwrap_or_default()).into_owned();
+    Fault::Damaged(format!("the record {key:?} is damaged"))
+}
+
+/// The destination in `o/NAME/…` and `d/NAME/…`.
+fn destination(key: &[u8]) -> Option<&str> {
+    let name = key.get(2..key.len().checked_sub(9)?)?;
+    std::str::from_utf8(name).ok()
+}

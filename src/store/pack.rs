@@ -1,0 +1,174 @@
+//! Seen items of one source, packed: one value for up to [`CHUNK`] items instead of a key for each.
+//!
+//! An item is a mask of the keys that it has, its keys (8 bytes each), and when it was last present: seconds
+//! since 1970, or [`PRESENT`] while it is in the last document. So a poll that finds the document unchanged
+//! touches nothing here: "the last document's items were there" follows from the source's `last_success`.
+
+use std::{collections::HashMap, time::Duration};
+
+use crate::identity::Keys;
+
+/// Items in one value. Small, for sled moves whole values about.
+pub(super) const CHUNK: usize = 256;
+/// Stands for the time while an item is in the last document.
+const PRESENT: u32 = u32::MAX;
+
+const ID: u8 = 1;
+const LINK: u8 = 2;
+
+/// One remembered item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    keys: Keys,
+    last: u32,
+}
+
+/// Everything remembered of one source.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Packs {
+    chunks: Vec<Chunk>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Chunk {
+    number: u16,
+    items: Vec<Seen>,
+    dirty: bool,
+}
+
+/// The bytes are no pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Malformed;
+
+impl Packs {
+    /// Takes in a stored value.
+    pub(super) fn decode(&mut self, number: u16, mut bytes: &[u8]) -> Result<(), Malformed> {
+        let mut items = Vec::with_capacity(bytes.len() / 21);
+        while let Some((&mask, rest)) = bytes.split_first() {
+            bytes = rest;
+            let id = if mask & ID != 0 { Some(take(&mut bytes)?) } else { None };
+            let link = if mask & LINK != 0 { Some(take(&mut bytes)?) } else { None };
+            let content = take(&mut bytes)?;
+            let (last, rest) = bytes.split_first_chunk::<4>().ok_or(Malformed)?;
+            bytes = rest;
+            items.push(Seen { keys: Keys { id, link, content }, last: u32::from_le_bytes(*last) });
+        }
+        self.chunks.push(Chunk { number, items, dirty: false });
+        Ok(())
+    }
+
+    /// The values that changed: number and bytes, none for a value that is to be removed.
+    pub(super) fn changed(&self) -> impl Iterator<Item = (u16, Option<Vec<u8>>)> {
+        self.chunks.iter().filter(|chunk| chunk.dirty).map(|chunk| {
+            let bytes = (!chunk.items.is_empty()).then(|| chunk.items.iter().fold(Vec::new(), encode));
+            (chunk.number, bytes)
+        })
+    }
+
+    /// Items remembered.
+    pub(super) fn len(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.items.len()).sum()
+    }
+
+    /// Every key that counts as seen.
+    pub(super) fn seen(&self) -> Known {
+        let mut known = HashMap::with_capacity(self.len() * 3);
+        for (c, chunk) in self.chunks.iter().enumerate() {
+            for (i, item) in chunk.items.iter().enumerate() {
+                for key in item.keys.all() {
+                    known.insert(key, (c, i));
+                }
+            }
+        }
+        Known(known)
+    }
+
+    /// A new document came: `present` are the items of it that were seen before, `new` those that are
+    /// remembered from now on. Items that left the document were last present at `last_success`; those
+    /// that left longer than `retention` ago are forgotten.
+    pub(super) fn update(
+        &mut self,
+        present: impl Iterator<Item = Place>,
+        new: impl Iterator<Item = Keys>,
+        last_success: u32,
+        now: u32,
+        retention: Duration,
+    ) {
+        let mut here: Vec<Vec<bool>> = self.chunks.iter().map(|chunk| vec![false; chunk.items.len()]).collect();
+        for Place(chunk, item) in present {
+            if let Some(here) = here.get_mut(chunk).and_then(|chunk| chunk.get_mut(item)) {
+                *here = true;
+            }
+        }
+        let retention = u32::try_from(retention.as_secs()).unwrap_or(u32::MAX);
+        for (chunk, here) in self.chunks.iter_mut().zip(&here) {
+            for (item, here) in chunk.items.iter_mut().zip(here) {
+                let last = match (*here, item.last) {
+                    (true, _) => PRESENT,
+                    (false, PRESENT) => last_success.min(PRESENT - 1),
+                    (false, last) => last,
+                };
+                chunk.dirty |= last != item.last;
+                item.last = last;
+            }
+            let before = chunk.items.len();
+            chunk.items.retain(|item| item.last == PRESENT || now.saturating_sub(item.last) <= retention);
+            chunk.dirty |= chunk.items.len() != before;
+        }
+        for keys in new {
+            self.remember(Seen { keys, last: PRESENT });
+        }
+    }
+
+    fn remember(&mut self, item: Seen) {
+        match self.chunks.iter_mut().find(|chunk| chunk.items.len() < CHUNK && !(chunk.items.is_empty() && chunk.dirty)) {
+            Some(chunk) => {
+                chunk.items.push(item);
+                chunk.dirty = true;
+            }
+            None => {
+                let used = |number: &u16| self.chunks.iter().any(|chunk| chunk.number == *number);
+                let number = (0..u16::MAX).find(|number| !used(number)).unwrap_or(u16::MAX);
+                self.chunks.push(Chunk { number, items: vec![item], dirty: true });
+            }
+        }
+    }
+}
+
+/// Where each key is remembered.
+pub(super) struct Known(HashMap<u64, (usize, usize)>);
+
+/// Where an item is remembered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place(usize, usize);
+
+impl Known {
+    /// Where the item with this key is, if it is seen.
+    pub(super) fn find(&self, key: u64) -> Option<Place> {
+        self.0.get(&key).map(|&(chunk, item)| Place(chunk, item))
+    }
+}
+
+fn encode(mut bytes: Vec<u8>, item: &Seen) -> Vec<u8> {
+    let Seen { keys, last } = item;
+    let mask = keys.id.map_or(0, |_| ID) | keys.link.map_or(0, |_| LINK);
+    bytes.push(mask);
+    for key in keys.all() {
+        bytes.extend_from_slice(&key.to_le_bytes());
+    }
+    bytes.extend_from_slice(&last.to_le_bytes());
+    bytes
+}
+
+fn take(bytes: &mut &[u8]) -> Result<u64, Malformed> {
+    let (head, rest) = bytes.split_first_chunk::<8>().ok_or(Malformed)?;
+    *bytes = rest;
+    Ok(u64::from_le_bytes(*head))
+}
+
+/// Items in a stored value.
+pub(super) fn count(bytes: &[u8]) -> Result<u64, Malformed> {
+    let mut packs = Packs::default();
+    packs.decode(0, bytes)?;
+    Ok(packs.len() as u64)
+}
