@@ -1,0 +1,207 @@
+//! Counters of one source, kept across restarts.
+//!
+//! Totals are for ever; what `/health` says of the last 24 h comes from buckets of an hour each, which
+//! fall out as they age.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::report::ErrorReport;
+use crate::model::{ErrorKind, Failure};
+
+/// Hours that count.
+const WINDOW_HOURS: i64 = 24;
+
+/// Everything counted of one source.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Ledger {
+    /// Requests sent, redirects not counted.
+    pub attempts: u64,
+    /// Polls that succeeded.
+    pub successes: u64,
+    /// Polls that failed.
+    pub failures: u64,
+    /// Failed polls in a row.
+    pub consecutive_failures: u64,
+    /// Items accepted.
+    pub items: u64,
+    /// When the last poll began.
+    pub last_attempt: Option<Timestamp>,
+    /// When the last successful poll ended.
+    pub last_success: Option<Timestamp>,
+    /// The last error.
+    pub last_error: Option<ErrorReport>,
+    hours: Vec<Hour>,
+    errors: Vec<Errors>,
+}
+
+/// Polls of one hour.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Hour {
+    hour: i64,
+    successes: u32,
+    failures: u32,
+}
+
+/// Errors of one kind in one hour.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Errors {
+    hour: i64,
+    kind: ErrorKind,
+    count: u32,
+    first: Timestamp,
+    last: Timestamp,
+}
+
+/// Errors of one kind in the window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pattern {
+    /// The kind.
+    pub kind: ErrorKind,
+    /// How often.
+    pub count: u64,
+    /// The first in the window.
+    pub first: Timestamp,
+    /// The last.
+    pub last: Timestamp,
+}
+
+impl Ledger {
+    /// A poll succeeded.
+    pub fn succeeded(&mut self, at: Timestamp, accepted: u64) {
+        self.successes += 1;
+        self.items += accepted;
+        self.consecutive_failures = 0;
+        self.last_success = Some(at);
+        self.hour(at).successes += 1;
+    }
+
+    /// A poll failed.
+    pub fn failed(&mut self, at: Timestamp, failure: &Failure) {
+        self.failures += 1;
+        self.consecutive_failures += 1;
+        self.last_error = Some(ErrorReport { kind: failure.kind, message: failure.message.clone(), at });
+        self.hour(at).failures += 1;
+        self.saw(failure.kind, at);
+    }
+
+    /// Something of this kind was seen; not by itself a failure.
+    pub fn saw(&mut self, kind: ErrorKind, at: Timestamp) {
+        let hour = hour_of(at);
+        self.errors.retain(|errors| hour - errors.hour <= WINDOW_HOURS);
+        match self.errors.iter_mut().find(|errors| errors.hour == hour && errors.kind == kind) {
+            Some(errors) => {
+                errors.count += 1;
+                errors.last = at;
+            }
+            None => self.errors.push(Errors { hour, kind, count: 1, first: at, last: at }),
+        }
+    }
+
+    /// Polls ended.
+    pub fn polls(&self) -> u64 {
+        self.successes + self.failures
+    }
+
+    /// Successes in percent of polls, one decimal; none before the first.
+    pub fn success_rate(&self) -> Option<f64> {
+        percent(self.successes, self.failures)
+    }
+
+    /// The same over the last 24 h.
+    pub fn success_rate_24h(&self, now: Timestamp) -> Option<f64> {
+        let hours = self.hours.iter().filter(|hour| hour_of(now) - hour.hour < WINDOW_HOURS);
+        let (successes, failures) = hours.fold((0, 0), |(successes, failures), hour| {
+            (successes + u64::from(hour.successes), failures + u64::from(hour.failures))
+        });
+        percent(successes, failures)
+    }
+
+    /// Errors of the last 24 h by kind.
+    pub fn patterns(&self, now: Timestamp) -> Vec<Pattern> {
+        let mut patterns: Vec<Pattern> = Vec::new();
+        for errors in self.errors.iter().filter(|errors| hour_of(now) - errors.hour < WINDOW_HOURS) {
+            let Errors { kind, count, first, last, .. } = *errors;
+            match patterns.iter_mut().find(|pattern| pattern.kind == kind) {
+                Some(pattern) => {
+                    pattern.count += u64::from(count);
+                    pattern.first = pattern.first.min(first);
+                    pattern.last = pattern.last.max(last);
+                }
+                None => patterns.push(Pattern { kind, count: u64::from(count), first, last }),
+            }
+        }
+        patterns
+    }
+
+    fn hour(&mut self, at: Timestamp) -> &mut Hour {
+        let hour = hour_of(at);
+        if self.hours.last().is_none_or(|last| last.hour != hour) {
+            self.hours.retain(|old| hour - old.hour < WINDOW_HOURS && old.hour != hour);
+            self.hours.push(Hour { hour, successes: 0, failures: 0 });
+        }
+        let last = self.hours.len() - 1;
+        &mut self.hours[last]
+    }
+}
+
+fn hour_of(at: Timestamp) -> i64 {
+    at.as_second().div_euclid(3600)
+}
+
+fn percent(successes: u64, failures: u64) -> Option<f64> {
+    let polls = successes + failures;
+    (polls > 0).then(|| (successes as f64 * 1000.0 / polls as f64).round() / 10.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(hour: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + hour * 3600).unwrap()
+    }
+
+    fn reset() -> Failure {
+        Failure::transient(ErrorKind::ConnectionReset, "reset")
+    }
+
+    #[test]
+    fn rates_are_of_polls_with_one_decimal() {
+        let mut ledger = Ledger::default();
+        assert_eq!((ledger.success_rate(), ledger.success_rate_24h(at(0))), (None, None));
+        ledger.succeeded(at(0), 2);
+        ledger.succeeded(at(0), 1);
+        ledger.failed(at(0), &reset());
+        assert_eq!(ledger.success_rate(), Some(66.7));
+        assert_eq!((ledger.polls(), ledger.items, ledger.consecutive_failures), (3, 3, 1));
+    }
+
+    #[test]
+    fn a_day_later_only_the_totals_are_left() {
+        let mut ledger = Ledger::default();
+        ledger.failed(at(0), &reset());
+        ledger.failed(at(5), &reset());
+        assert_eq!(ledger.patterns(at(6))[0].count, 2);
+        ledger.succeeded(at(26), 0);
+        assert_eq!(ledger.success_rate_24h(at(26)), Some(50.0));
+        assert_eq!(ledger.patterns(at(26)), [Pattern { kind: ErrorKind::ConnectionReset, count: 1, first: at(5), last: at(5) }]);
+        assert_eq!(ledger.success_rate_24h(at(60)), None);
+        assert!(ledger.patterns(at(60)).is_empty());
+        assert_eq!(ledger.success_rate(), Some(33.3));
+        assert!(ledger.last_error.is_some(), "the last error stays after recovery");
+    }
+
+    #[test]
+    fn it_survives_its_own_serialization() {
+        let mut ledger = Ledger::default();
+        ledger.failed(at(0), &reset());
+        let bytes = serde_json::to_vec(&ledger).unwrap();
+        assert_eq!(serde_json::from_slice::<Ledger>(&bytes).unwrap(), ledger);
+        for hour in 0..1000 {
+            ledger.failed(at(hour), &reset());
+        }
+        assert!(serde_json::to_vec(&ledger).unwrap().len() < 4096, "it grows");
+    }
+}
