@@ -31,7 +31,7 @@ use awc::http::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use jiff::Timestamp;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, client::Resumption};
 use rustls_pki_types::CertificateDer;
 use url::Url;
 
@@ -64,6 +64,8 @@ use wire::Handle;
 /// Feeds first, then anything: some servers choose by it.
 const ACCEPT: &str = "application/rss+xml, application/atom+xml, application/rdf+xml;q=0.9, \
                       application/feed+json;q=0.9, application/xml;q=0.8, text/xml;q=0.8, */*;q=0.5";
+/// Servers whose TLS sessions are remembered, for each set of roots.
+const SESSIONS: usize = 1024;
 /// A redirect's body is read to its end, to keep the connection, if it is no longer than this.
 const DRAINED: u64 = 16 * 1024;
 
@@ -104,11 +106,14 @@ fn client_config(extra: &[CertificateDer<'static>]) -> ClientConfig {
     let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     // the configuration has checked that each is a certificate; one that is no anchor verifies nothing
     roots.add_parsable_certificates(extra.iter().cloned());
-    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+    let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("the provider speaks TLS 1.2 and 1.3")
         .with_root_certificates(roots)
-        .with_no_client_auth()
+        .with_no_client_auth();
+    // a resumed handshake costs a third of a full one
+    config.resumption = Resumption::in_memory_sessions(SESSIONS);
+    config
 }
 
 /// What to ask for: the document unless it is still this one.
@@ -179,7 +184,7 @@ pub struct Fetcher {
     settings: RequestSettings,
     dialer: Dialer,
     /// The first hop's request; its fault, if the URL cannot be requested at all, is told at each attempt.
-    first: Result<Request, String>,
+    first: Result<Request, Failure>,
     /// Headers while at the configured URL's origin…
     at_home: Vec<(HeaderName, HeaderValue)>,
     /// …and those for everybody.
@@ -201,7 +206,8 @@ impl Fetcher {
         // the credentials are in the headers now, and nothing else should have them
         let _ = url.set_username("");
         let _ = url.set_password(None);
-        let first = Request::new(Method::GET, &url).map_err(|fault| fault.failure("").message);
+        let first =
+            Request::new(Method::GET, &url).map_err(|fault| Failure { retry: false, ..fault.failure(&peer(&url)) });
         Self { url, settings, dialer, first, at_home, abroad, idle: RefCell::new(None) }
     }
 
@@ -225,9 +231,7 @@ impl Fetcher {
             let next;
             let request = match &self.first {
                 Ok(first) if path.hops() == 0 => first,
-                Err(message) if path.hops() == 0 => {
-                    return Err(Failure::fatal(ErrorKind::Protocol, message.clone()));
-                }
+                Err(failure) if path.hops() == 0 => return Err(failure.clone()),
                 _ => {
                     next = Request::new(Method::GET, url).map_err(told)?;
                     &next

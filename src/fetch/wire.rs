@@ -144,9 +144,14 @@ impl Handle {
             Framing::Chunked => (self.chunked(limit).await?, true),
             Framing::Eof => self.rest(limit).await?,
         };
+        let wire = &mut *self.0.borrow_mut();
         // the body is read: what follows on the connection is the next answer
-        if let (Some(answer), true) = (&mut self.0.borrow_mut().answer, framing != Framing::Eof) {
+        if let (Some(answer), true) = (&mut wire.answer, framing != Framing::Eof) {
             answer.framing = Framing::None;
+        }
+        // a kept connection keeps no memory
+        if wire.received.is_empty() {
+            wire.received = BytesMut::new();
         }
         Ok(Body { bytes, framing, certain })
     }
