@@ -20,7 +20,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
-use super::{classify::Fault, guard, proxy::Proxy, wire::Transport};
+use super::{classify::Fault, guard, proxy::Proxy, transport::Transport};
 
 /// How connections are made.
 pub(super) struct Dialer {
