@@ -34,7 +34,9 @@ const MAX_INTERIM: u32 = 10;
 /// First read: most heads, and whole small answers.
 const FIRST_READ: usize = 8 * 1024;
 /// Least room for each further read of a body without a known length.
-const READ: usize = 16 * 1024;
+const READ: usize = 32 * 1024;
+/// Room for a chunked body at first: a usual feed.
+const USUAL_BODY: usize = 64 * 1024;
 /// Memory taken in advance for an announced length; more only as it arrives.
 const TRUSTED_LENGTH: usize = 1024 * 1024;
 
@@ -170,7 +172,7 @@ impl Handle {
 
     async fn chunked(&self, limit: u64) -> Result<Bytes, Fault> {
         let mut chunks = Chunks::default();
-        let mut body = BytesMut::new();
+        let mut body = BytesMut::with_capacity(USUAL_BODY);
         loop {
             {
                 let wire = &mut *self.0.borrow_mut();
