@@ -2,9 +2,9 @@
 //!
 //! | step | where |
 //! | --- | --- |
-//! | resolve, vet the address, connect, proxy, TLS | `connect`, `guard`, `proxy` |
-//! | write the request, read the answer's head | `exchange`, over awc |
-//! | read the body by its own framing, whole or not at all | `wire`, `framing` |
+//! | resolve, vet the address, connect, proxy, TLS | `connect`, `guard`, `proxy`, `tls` |
+//! | write the request, read the answer's head | `exchange`, over awc; `headers` |
+//! | read the body by its own framing, whole or not at all | `wire`, `framing`, `transport` |
 //! | take the content coding off, bounded | `body` |
 //! | follow redirects, each hop as strictly as the first | `redirect` |
 //! | say what went wrong and whether to try again | `classify`, [`retry_after`] |
@@ -18,21 +18,16 @@
 //!   cut it.
 //! - On a kept connection that the server has just closed, the request is sent once more, on a fresh one.
 
-use std::{
-    cell::RefCell,
-    sync::{Arc, Mutex, PoisonError, Weak},
-    time::Duration,
-};
+use std::{cell::RefCell, sync::Arc, time::Duration};
 
 use awc::http::{
     Method,
     header::{self, HeaderMap, HeaderName, HeaderValue},
 };
-use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
+use futures_util::FutureExt;
 use jiff::Timestamp;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::CertificateDer;
+use rustls::ClientConfig;
 use url::Url;
 
 use crate::{
@@ -46,70 +41,28 @@ mod connect;
 mod exchange;
 mod framing;
 mod guard;
+mod headers;
 mod proxy;
 mod redirect;
 pub mod retry_after;
 mod send;
+mod tls;
+mod transport;
 mod wire;
 
 pub use send::{Outgoing, Reply, SendFailure, get_local, send};
+pub use tls::Tls;
 
 use classify::Fault;
 use connect::Dialer;
 use exchange::{Head, Request, exchange};
 use framing::Framing;
+use headers::Headers;
 use redirect::Path;
 use wire::Handle;
 
-/// Feeds first, then anything: some servers choose by it.
-const ACCEPT: &str = "application/rss+xml, application/atom+xml, application/rdf+xml;q=0.9, \
-                      application/feed+json;q=0.9, application/xml;q=0.8, text/xml;q=0.8, */*;q=0.5";
-/// A redirect's body is read to its end, to keep the connection, if it is no longer than this.
+/// To keep its connection, a redirect's body is read if it is no longer than this.
 const DRAINED: u64 = 16 * 1024;
-
-/// The TLS configurations of all sources: one for each set of extra roots, so that root stores and
-/// resumable sessions are shared.
-#[derive(Default)]
-pub struct Tls {
-    plain: std::sync::OnceLock<Arc<ClientConfig>>,
-    extra: Mutex<Vec<(WeakRoots, Arc<ClientConfig>)>>,
-}
-
-type WeakRoots = Weak<Vec<CertificateDer<'static>>>;
-
-impl Tls {
-    /// Nothing is built before it is asked for.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The configuration that trusts the bundled roots and these. The same `Arc` gives the same one.
-    pub fn with_roots(&self, extra: &Arc<Vec<CertificateDer<'static>>>) -> Arc<ClientConfig> {
-        if extra.is_empty() {
-            return Arc::clone(self.plain.get_or_init(|| Arc::new(client_config(&[]))));
-        }
-        let mut known = self.extra.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|(roots, _)| roots.strong_count() > 0);
-        if let Some((_, config)) = known.iter().find(|(roots, _)| std::ptr::eq(roots.as_ptr(), Arc::as_ptr(extra))) {
-            return Arc::clone(config);
-        }
-        let config = Arc::new(client_config(extra));
-        known.push((Arc::downgrade(extra), Arc::clone(&config)));
-        config
-    }
-}
-
-/// HTTP/1.1 only: no ALPN is offered, for HTTP/2 is not spoken here.
-fn client_config(extra: &[CertificateDer<'static>]) -> ClientConfig {
-    let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    // the configuration has checked that each is a certificate; one that is no anchor verifies nothing
-    roots.add_parsable_certificates(extra.iter().cloned());
-    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("the provider speaks TLS 1.2 and 1.3")
-        .with_root_certificates(roots)
-        .with_no_client_auth()
-}
 
 /// What to ask for: the document unless it is still this one.
 #[derive(Debug, Clone, Copy, Default)]
@@ -179,11 +132,11 @@ pub struct Fetcher {
     settings: RequestSettings,
     dialer: Dialer,
     /// The first hop's request; its fault, if the URL cannot be requested at all, is told at each attempt.
-    first: Result<Request, String>,
+    first: Result<Request, Failure>,
     /// Headers while at the configured URL's origin…
-    at_home: Vec<(HeaderName, HeaderValue)>,
+    at_home: Headers,
     /// …and those for everybody.
-    abroad: Vec<(HeaderName, HeaderValue)>,
+    abroad: Headers,
     /// With `keep_alive`: the last connection and the origin it leads to.
     idle: RefCell<Option<(url::Origin, Handle)>>,
 }
@@ -197,11 +150,12 @@ impl Fetcher {
             connect_timeout: settings.connect_timeout,
             guarded: !settings.allow_private_addresses,
         };
-        let (at_home, abroad) = request_headers(&url, &settings);
+        let (at_home, abroad) = headers::configured(&url, &settings);
         // the credentials are in the headers now, and nothing else should have them
         let _ = url.set_username("");
         let _ = url.set_password(None);
-        let first = Request::new(Method::GET, &url).map_err(|fault| fault.failure("").message);
+        let first =
+            Request::new(Method::GET, &url).map_err(|fault| Failure { retry: false, ..fault.failure(&peer(&url)) });
         Self { url, settings, dialer, first, at_home, abroad, idle: RefCell::new(None) }
     }
 
@@ -217,7 +171,7 @@ impl Fetcher {
     }
 
     async fn attempt(&self, validators: Validators<'_>) -> Result<Answer, Failure> {
-        let conditional = conditional(validators);
+        let conditional = headers::conditional(validators);
         let mut path = Path::new(self.url.clone(), self.settings.max_redirects);
         loop {
             let url = path.current();
@@ -225,9 +179,7 @@ impl Fetcher {
             let next;
             let request = match &self.first {
                 Ok(first) if path.hops() == 0 => first,
-                Err(message) if path.hops() == 0 => {
-                    return Err(Failure::fatal(ErrorKind::Protocol, message.clone()));
-                }
+                Err(failure) if path.hops() == 0 => return Err(failure.clone()),
                 _ => {
                     next = Request::new(Method::GET, url).map_err(told)?;
                     &next
@@ -251,7 +203,8 @@ impl Fetcher {
                 }
                 (410, _) => return Ok(Answer::Gone),
                 (status, Some(location)) if redirect::is_redirect(status) => {
-                    if self.settings.keep_alive && handle.body(DRAINED).await.is_ok() {
+                    // only what is there already: a redirect's body is nothing to wait for
+                    if self.settings.keep_alive && matches!(handle.body(DRAINED).now_or_never(), Some(Ok(_))) {
                         self.keep(url, handle);
                     }
                     path.follow(status, location.as_bytes())?;
@@ -315,48 +268,6 @@ impl Fetcher {
     }
 }
 
-type Headers = Vec<(HeaderName, HeaderValue)>;
-
-/// What is sent to the configured origin, and what to any other.
-fn request_headers(url: &Url, settings: &RequestSettings) -> (Headers, Headers) {
-    let mut abroad = vec![
-        (header::ACCEPT, HeaderValue::from_static(ACCEPT)),
-        (header::ACCEPT_ENCODING, HeaderValue::from_static("gzip")),
-    ];
-    abroad.extend(HeaderValue::from_str(&settings.user_agent).ok().map(|agent| (header::USER_AGENT, agent)));
-    // these would contradict what the client itself writes of the connection and the body
-    let managed = [header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
-    let configured: Headers = settings
-        .headers
-        .iter()
-        .filter_map(|(name, value)| {
-            let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-            Some((name, HeaderValue::from_str(value.expose()).ok()?))
-        })
-        .filter(|(name, _)| !managed.contains(name))
-        .collect();
-    let overridden = |name: &HeaderName| configured.iter().any(|(other, _)| other == name);
-    let mut at_home: Headers = abroad.iter().filter(|(name, _)| !overridden(name)).cloned().collect();
-    let credentials = match &settings.basic_auth {
-        Some(auth) => Some((auth.user.clone(), auth.password.expose().clone())),
-        None if url.username().is_empty() && url.password().is_none() => None,
-        None => Some((percent_decoded(url.username()), percent_decoded(url.password().unwrap_or_default()))),
-    };
-    if let Some((user, password)) = credentials.filter(|_| !overridden(&header::AUTHORIZATION)) {
-        let token = format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")));
-        at_home.extend(HeaderValue::from_str(&token).ok().map(|value| (header::AUTHORIZATION, value)));
-    }
-    at_home.extend(configured);
-    (at_home, abroad)
-}
-
-fn conditional(validators: Validators<'_>) -> Headers {
-    let value = |text: Option<&str>| text.and_then(|text| HeaderValue::from_bytes(text.as_bytes()).ok());
-    let etag = value(validators.etag).map(|etag| (header::IF_NONE_MATCH, etag));
-    let modified = value(validators.last_modified).map(|date| (header::IF_MODIFIED_SINCE, date));
-    etag.into_iter().chain(modified).collect()
-}
-
 fn retry_after_of(status: u16, headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER).filter(|_| matches!(status, 429 | 503))?;
     retry_after::parse(value.as_bytes(), Timestamp::now())
@@ -371,25 +282,4 @@ fn peer(url: &Url) -> String {
 fn too_late(limit: Duration, url: &Url) -> Failure {
     let message = format!("no whole answer within {} ({})", humantime::format_duration(limit), peer(url));
     Failure::transient(ErrorKind::Timeout, message)
-}
-
-/// Userinfo as it was meant: `%XX` is one byte.
-fn percent_decoded(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let hex = bytes.get(at + 1..at + 3).and_then(|digits| std::str::from_utf8(digits).ok());
-        match hex.filter(|_| bytes[at] == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) => {
-                out.push(byte);
-                at += 3;
-            }
-            None => {
-                out.push(bytes[at]);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }

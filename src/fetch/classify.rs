@@ -1,6 +1,6 @@
 //! What went wrong, and what it means: its kind, and whether to try again.
 
-use std::{io, net::IpAddr};
+use std::{io, net::IpAddr, time::Duration};
 
 use rustls::Error as TlsError;
 
@@ -104,17 +104,13 @@ fn tls(error: &io::Error) -> Option<&TlsError> {
     error.get_ref()?.downcast_ref()
 }
 
-/// The error's text on one line, without what the library adds for programmers.
+/// The error's text, on one line.
 fn reason(error: &io::Error) -> String {
-    let text = match tls(error) {
-        Some(error) => error.to_string(),
-        None => error.to_string(),
-    };
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// What a status that is no success means; `retry_after` as the caller has read it for 429 and 503.
-pub(super) fn status(status: u16, retry_after: Option<std::time::Duration>, peer: &str) -> Failure {
+pub(super) fn status(status: u16, retry_after: Option<Duration>, peer: &str) -> Failure {
     let kind = if status == 429 { ErrorKind::RateLimited } else { ErrorKind::Http(status) };
     let retry = matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504 | 520..=524);
     Failure { kind, message: format!("the server answered {status} ({peer})"), retry, retry_after }

@@ -20,7 +20,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
-use super::{classify::Fault, guard, proxy::Proxy, wire::Transport};
+use super::{classify::Fault, guard, proxy::Proxy, transport::Transport};
 
 /// How connections are made.
 pub(super) struct Dialer {
@@ -142,5 +142,49 @@ fn server_name(host: &Host<&str>) -> Result<ServerName<'static>, Fault> {
             .map_err(|error| Fault::Tls(io::Error::new(io::ErrorKind::InvalidInput, error))),
         Host::Ipv4(address) => Ok(ServerName::from(IpAddr::from(*address))),
         Host::Ipv6(address) => Ok(ServerName::from(IpAddr::from(*address))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn an_address_that_leads_nowhere_leaves_time_for_the_next() {
+        let good = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good = (good.local_addr().unwrap(), good);
+        let refusing = TcpSocket::new_v4().unwrap();
+        refusing.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        // nobody listens at this port of the other family
+        let other_family = SocketAddr::new("::1".parse().unwrap(), good.0.port());
+        for first in [refusing.local_addr().unwrap(), other_family] {
+            let stream = connect_any(&[first, good.0], LONG).await.unwrap();
+            assert_eq!(stream.peer_addr().unwrap(), good.0);
+        }
+        let failed = connect_any(&[good.0, refusing.local_addr().unwrap()][1..], LONG).await;
+        assert!(matches!(failed, Err(Fault::Connect(_))));
+        assert!(matches!(connect_any(&[], LONG).await, Err(Fault::NoAddress)));
+    }
+
+    #[tokio::test]
+    async fn an_address_that_does_not_answer_uses_up_its_share_only() {
+        let full = TcpSocket::new_v4().unwrap();
+        full.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let full = full.listen(0).unwrap();
+        let address = full.local_addr().unwrap();
+        let mut held = Vec::new();
+        // until the backlog takes no more
+        while let Ok(Ok(stream)) = timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
+            held.push(stream);
+        }
+        let good = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = connect_any(&[address, good.local_addr().unwrap()], Duration::from_millis(600)).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), good.local_addr().unwrap());
+        let alone = connect_any(&[address], Duration::from_millis(200)).await;
+        assert!(matches!(alone, Err(Fault::ConnectTimeout)));
     }
 }

@@ -74,7 +74,8 @@ pub(super) fn head(bytes: &[u8], to_head_request: bool) -> Result<Head, httparse
     let framing = match (status, chunked, announced) {
         (101 | 204 | 304, ..) => Framing::None,
         _ if to_head_request => Framing::None,
-        (_, true, _) if answer.version == Some(1) => Framing::Chunked,
+        // from an HTTP/1.0 server too: it should not, and where one does, the body is chunked
+        (_, true, _) => Framing::Chunked,
         (_, _, Some(length)) => Framing::Length(length),
         _ => Framing::Eof,
     };
@@ -200,6 +201,7 @@ mod tests {
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\n", Framing::Eof, false),
             ("HTTP/1.1 200 OK\r\n\r\n", Framing::Eof, false),
             ("HTTP/1.0 200 OK\n\n", Framing::Eof, false),
+            ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Framing::Chunked, false),
             ("HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n", Framing::None, true),
             ("HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n", Framing::None, true),
             ("HTTP/1.0 304 Not Modified\r\n\r\n", Framing::None, false),
@@ -258,6 +260,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn whatever_comes_is_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200), start in 0_usize..4) {
+            let begun = [&b""[..], b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: ", b"5\r\nabc"][start];
+            let bytes = [begun, &bytes].concat();
+            if let Ok(Head::Whole { length, .. } | Head::Interim(length)) = head(&bytes, false) {
+                prop_assert!(length <= bytes.len());
+            }
+            if let Ok((_, body)) = decode(&[&bytes]) {
+                prop_assert!(body.len() <= bytes.len());
+            }
+        }
+
         #[test]
         fn a_chunked_body_is_the_same_however_it_is_cut(
             chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..6), step in 1_usize..50,

@@ -15,6 +15,7 @@ use url::{Host, Url};
 use super::{
     classify::Fault,
     connect::{connect_any, endpoint, resolve},
+    headers::percent_decoded,
 };
 
 /// A CONNECT answer's head, at most.
@@ -69,7 +70,7 @@ impl Proxy {
     fn credentials(&self) -> Option<(String, String)> {
         let password = self.0.password().unwrap_or_default();
         (!self.0.username().is_empty() || !password.is_empty())
-            .then(|| (super::percent_decoded(self.0.username()), super::percent_decoded(password)))
+            .then(|| (percent_decoded(self.0.username()), percent_decoded(password)))
     }
 }
 
@@ -221,7 +222,6 @@ fn refusal(code: u8) -> String {
     format!("it cannot connect: {what}")
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn broke(error: std::io::Error) -> String {
     format!("the connection to it broke: {error}")
 }

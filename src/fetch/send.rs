@@ -25,7 +25,8 @@ use super::{
     connect::Dialer,
     exchange::{Request, exchange},
     peer,
-    wire::{Handle, Transport},
+    transport::Transport,
+    wire::Handle,
 };
 
 /// A request.

@@ -18,15 +18,13 @@ use std::{
 
 use actix_rt::net::{ActixStream, Ready};
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf},
-    net::{TcpStream, UnixStream},
-};
-use tokio_rustls::client::TlsStream;
+use memchr::memchr;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
 
 use super::{
     classify::Fault,
     framing::{self, Chunks, Framing, Head},
+    transport::Transport,
 };
 
 /// A head, at most; the HTTP client's own limit is 128 KiB.
@@ -36,23 +34,19 @@ const MAX_INTERIM: u32 = 10;
 /// First read: most heads, and whole small answers.
 const FIRST_READ: usize = 8 * 1024;
 /// Least room for each further read of a body without a known length.
-const READ: usize = 16 * 1024;
+const READ: usize = 32 * 1024;
+/// Room for a chunked body at first: a usual feed.
+const USUAL_BODY: usize = 64 * 1024;
 /// Memory taken in advance for an announced length; more only as it arrives.
 const TRUSTED_LENGTH: usize = 1024 * 1024;
-
-/// What carries the bytes.
-#[derive(Debug)]
-pub(super) enum Transport {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-    Unix(UnixStream),
-}
 
 /// A connection and what was read from it beyond what was used.
 #[derive(Debug)]
 struct Wire {
     transport: Transport,
     received: BytesMut,
+    /// Bytes of `received` that are known to hold no whole head.
+    examined: usize,
     /// Bytes of `received` that are the head and not yet with the client.
     head_left: usize,
     answer: Option<Answer>,
@@ -88,6 +82,7 @@ impl Handle {
         Self(Rc::new(RefCell::new(Wire {
             transport,
             received: BytesMut::new(),
+            examined: 0,
             head_left: 0,
             answer: None,
             interim: 0,
@@ -101,6 +96,7 @@ impl Handle {
     pub(super) fn begin(&self, to_head_request: bool) {
         let mut wire = self.0.borrow_mut();
         wire.answer = None;
+        wire.examined = 0;
         wire.interim = 0;
         wire.to_head_request = to_head_request;
         wire.written = false;
@@ -144,9 +140,14 @@ impl Handle {
             Framing::Chunked => (self.chunked(limit).await?, true),
             Framing::Eof => self.rest(limit).await?,
         };
+        let wire = &mut *self.0.borrow_mut();
         // the body is read: what follows on the connection is the next answer
-        if let (Some(answer), true) = (&mut self.0.borrow_mut().answer, framing != Framing::Eof) {
+        if let (Some(answer), true) = (&mut wire.answer, framing != Framing::Eof) {
             answer.framing = Framing::None;
+        }
+        // a kept connection keeps no memory
+        if wire.received.is_empty() {
+            wire.received = BytesMut::new();
         }
         Ok(Body { bytes, framing, certain })
     }
@@ -171,7 +172,7 @@ impl Handle {
 
     async fn chunked(&self, limit: u64) -> Result<Bytes, Fault> {
         let mut chunks = Chunks::default();
-        let mut body = BytesMut::new();
+        let mut body = BytesMut::with_capacity(USUAL_BODY);
         loop {
             {
                 let wire = &mut *self.0.borrow_mut();
@@ -211,10 +212,7 @@ impl Handle {
         match filled {
             Ok(0) => Ok(None),
             Ok(_) => Ok(Some(Filled::Bytes)),
-            // rustls: the connection ended without a close_notify
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                Ok(if eof_delimited { Some(Filled::Abrupt) } else { None })
-            }
+            Err(error) if is_abrupt_end(&error) => Ok(eof_delimited.then_some(Filled::Abrupt)),
             Err(error) => Err(Fault::Io(error)),
         }
     }
@@ -231,64 +229,53 @@ impl Wire {
     fn poll_fill(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
         self.received.reserve(room);
         // the future holds nothing between two polls
-        match &mut self.transport {
-            Transport::Plain(stream) => pin!(stream.read_buf(&mut self.received)).poll(cx),
-            Transport::Tls(stream) => pin!(stream.read_buf(&mut self.received)).poll(cx),
-            Transport::Unix(stream) => pin!(stream.read_buf(&mut self.received)).poll(cx),
-        }
+        pin!(self.transport.read_buf(&mut self.received)).poll(cx)
     }
 
     /// Receives until `received` begins with the real answer's whole head.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         loop {
-            match framing::head(&self.received, self.to_head_request) {
-                Ok(Head::Partial) if self.received.len() > MAX_HEAD => {
-                    return Poll::Ready(Err(Fault::NotHttp("the answer's head is too large".into())));
-                }
-                Ok(Head::Partial) => {}
-                Ok(Head::Interim(length)) => {
-                    self.received.advance(length);
-                    self.interim += 1;
-                    if self.interim > MAX_INTERIM {
-                        return Poll::Ready(Err(Fault::NotHttp("interim answers without end".into())));
+            // only a line end can complete a head: one sent byte by byte is not parsed at each byte. What
+            // comes first is parsed in any case, for what is no HTTP need not have lines
+            let fresh = &self.received[self.examined..];
+            if !fresh.is_empty() && (self.examined == 0 || memchr(b'\n', fresh).is_some()) {
+                match framing::head(&self.received, self.to_head_request) {
+                    Ok(Head::Partial) => {}
+                    Ok(Head::Interim(length)) => {
+                        self.received.advance(length);
+                        self.examined = 0;
+                        self.interim += 1;
+                        if self.interim > MAX_INTERIM {
+                            return Poll::Ready(Err(Fault::NotHttp("interim answers without end".into())));
+                        }
+                        continue;
                     }
-                    continue;
+                    Ok(Head::Whole { length, framing, persistent }) => {
+                        self.head_left = length;
+                        self.answer = Some(Answer { framing, persistent });
+                        return Poll::Ready(Ok(()));
+                    }
+                    Err(error) => return Poll::Ready(Err(Fault::NotHttp(format!("no HTTP answer: {error}")))),
                 }
-                Ok(Head::Whole { length, framing, persistent }) => {
-                    self.head_left = length;
-                    self.answer = Some(Answer { framing, persistent });
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) => return Poll::Ready(Err(Fault::NotHttp(format!("no HTTP answer: {error}")))),
             }
-            let cut = if self.received.is_empty() { "before the answer" } else { "within the answer's head" };
-            match self.fill_to_line_end(cx) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(None)) => return Poll::Ready(Err(Fault::Cut(cut))),
-                Poll::Ready(Err(Some(error))) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    return Poll::Ready(Err(Fault::Cut(cut)));
-                }
-                Poll::Ready(Err(Some(error))) => return Poll::Ready(Err(Fault::Io(error))),
-                Poll::Pending => return Poll::Pending,
+            self.examined = self.received.len();
+            if self.examined > MAX_HEAD {
+                return Poll::Ready(Err(Fault::NotHttp("the answer's head is too large".into())));
             }
-        }
-    }
-
-    /// Receives until a line end came, so that a head sent byte by byte is not parsed at each byte.
-    /// `Err(None)` at the connection's end.
-    fn fill_to_line_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Option<io::Error>>> {
-        loop {
-            let before = self.received.len();
+            let cut = if self.examined == 0 { "before the answer" } else { "within the answer's head" };
             match ready!(self.poll_fill(cx, FIRST_READ)) {
-                Ok(0) => return Poll::Ready(Err(None)),
-                // a first piece is parsed in any case: what is no HTTP need not have a line end
-                Ok(_) if before == 0 || before > MAX_HEAD => return Poll::Ready(Ok(())),
-                Ok(_) if memchr::memchr(b'\n', &self.received[before..]).is_some() => return Poll::Ready(Ok(())),
+                Ok(0) => return Poll::Ready(Err(Fault::Cut(cut))),
                 Ok(_) => {}
-                Err(error) => return Poll::Ready(Err(Some(error))),
+                Err(error) if is_abrupt_end(&error) => return Poll::Ready(Err(Fault::Cut(cut))),
+                Err(error) => return Poll::Ready(Err(Fault::Io(error))),
             }
         }
     }
+}
+
+/// A TLS connection ended without `close_notify`.
+fn is_abrupt_end(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::UnexpectedEof
 }
 
 impl AsyncRead for Handle {
@@ -353,41 +340,5 @@ impl ActixStream for Handle {
 
     fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         self.0.borrow().transport.poll_ready(cx, Interest::WRITABLE)
-    }
-}
-
-impl Transport {
-    fn poll_ready(&self, cx: &mut Context<'_>, interest: Interest) -> Poll<io::Result<Ready>> {
-        match self {
-            Self::Plain(stream) => pin!(stream.ready(interest)).poll(cx),
-            Self::Tls(stream) => pin!(stream.get_ref().0.ready(interest)).poll(cx),
-            Self::Unix(stream) => pin!(stream.ready(interest)).poll(cx),
-        }
-    }
-}
-
-impl AsyncWrite for Transport {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
     }
 }

@@ -575,6 +575,22 @@ async fn connections_are_fresh_unless_they_are_to_be_kept() {
 }
 
 #[actix_rt::test]
+async fn a_kept_connection_carries_a_redirect_and_what_it_leads_to() {
+    let farm = Farm::start();
+    let feed = feed(&farm);
+    let start = farm.feed("start");
+    start.set_fault(Fault::Redirect(302, "/ann".into()));
+    let fetcher = fetcher(&start.url(), RequestSettings { keep_alive: true, ..settings() });
+    for _ in 0..2 {
+        assert!(document(fetcher.get(Validators::default()).await).body == feed.document());
+    }
+    assert_eq!((farm.requests().len(), farm.connections()), (4, 1));
+    // a redirect's body that never comes is not waited for
+    start.set_fault(Fault::Raw(b"HTTP/1.1 302 x\r\nLocation: /ann\r\nContent-Length: 9\r\n\r\n".into()));
+    assert!(document(fetcher.get(Validators::default()).await).body == feed.document());
+}
+
+#[actix_rt::test]
 async fn a_kept_connection_is_not_used_after_an_answer_that_was_not_read_to_its_end() {
     let farm = Farm::start();
     let feed = feed(&farm);

@@ -56,10 +56,10 @@ pub(super) async fn play(stream: &mut Stream, request: &Recorded, answer: Answer
             stream.send(&[UNFRAMED_GZIP, &packed[..packed.len() / 2]].concat()).await?;
         }
 
-        Some(Fault::Hang) => std::future::pending().await,
+        Some(Fault::Hang) => return stream.until_closed().await,
         Some(Fault::HangWithin) => {
             stream.send(&with_length(document.len(), &document[..half])).await?;
-            std::future::pending().await
+            return stream.until_closed().await;
         }
         Some(Fault::Drip(pause)) => {
             for byte in with_length(document.len(), document) {
@@ -117,7 +117,10 @@ pub(super) async fn play(stream: &mut Stream, request: &Recorded, answer: Answer
             let header = format!("Retry-After: {value}\r\n");
             stream.send(&answer_with(&status.to_string(), &header, b"later\n")).await?;
         }
-        Some(Fault::Redirect(status, location)) => redirect(stream, *status, location).await?,
+        Some(Fault::Redirect(status, location)) => {
+            redirect(stream, *status, location).await?;
+            return Ok(true);
+        }
         Some(Fault::EndlessRedirects) => {
             let (path, number) = request.path.split_once("?n=").unwrap_or((&request.path, "0"));
             let next = number.parse::<u64>().unwrap_or(0) + 1;
@@ -149,8 +152,7 @@ pub(super) async fn play(stream: &mut Stream, request: &Recorded, answer: Answer
         Some(Fault::EndsAbruptly) => {
             stream.send(&[UNFRAMED, document].concat()).await?;
             stream.hang_up().await?;
-            // held until the client has gone
-            std::future::pending().await
+            return stream.until_closed().await;
         }
         Some(Fault::Raw(bytes)) => stream.send(bytes).await?,
     }

@@ -150,9 +150,14 @@ impl Stream {
             Self::Plain(stream) => stream.shutdown().await?,
             Self::Tls(stream) => stream.shutdown().await?,
         }
+        self.until_closed().await.map(drop)
+    }
+
+    /// Waits until the client has gone. There is nothing to keep then.
+    pub(super) async fn until_closed(&mut self) -> io::Result<bool> {
         let mut rest = [0; 512];
         while self.tcp().read(&mut rest).await? > 0 {}
-        Ok(())
+        Ok(false)
     }
 }
 
