@@ -94,7 +94,9 @@ pub fn examine(text: &str, region: Region) -> Reading {
         return none(Flaw::Unreadable);
     }
     let bytes = text.as_bytes();
-    let Some(civil) = scan::rfc_822(bytes).or_else(|| scan::rfc_3339(bytes)).or_else(|| scan::any(text, region)) else {
+    let Some(civil) =
+        scan::rfc_822(bytes, region).or_else(|| scan::rfc_3339(bytes)).or_else(|| scan::any(text, region))
+    else {
         return none(Flaw::Unreadable);
     };
     let Civil { year, .. } = civil;

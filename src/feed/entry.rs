@@ -164,15 +164,18 @@ impl<'t> Markup<'t> {
         }
     }
 
-    fn all(&self) -> impl Iterator<Item = Element<'t>> {
+    fn children(&self) -> &[Child] {
         let all = self.shared.children.get().map(Vec::as_slice).unwrap_or_default();
-        let list = all.get(self.children.start as usize..self.children.end as usize).unwrap_or_default();
+        all.get(self.children.start as usize..self.children.end as usize).unwrap_or_default()
+    }
+
+    fn every(&self, wanted: impl Fn(Tag) -> bool) -> impl Iterator<Item = Element<'t>> {
         let text = self.shared.text;
-        list.iter().map(move |child| Element::of(child, text))
+        self.children().iter().filter(move |child| wanted(child.tag)).map(move |child| Element::of(child, text))
     }
 
     fn each(&self, wanted: Tag) -> impl Iterator<Item = Element<'t>> {
-        self.all().filter(move |element| element.tag == wanted)
+        self.every(move |tag| tag == wanted)
     }
 
     fn value(&self, raw: &'t str) -> Cow<'t, str> {
@@ -190,11 +193,6 @@ impl<'t> Markup<'t> {
             (Some((html, plain)), None) | (None, Some((html, plain))) => Some(summary(html, *plain, EXCERPT)),
             (None, None) => None,
         };
-        let content_html = content.or(described).map(|(html, plain)| match html {
-            Cow::Borrowed(text) if plain => text::escape(text).into_owned(),
-            Cow::Owned(text) if plain => text::escape(&text).into_owned(),
-            html => html.into_owned(),
-        });
         let mut item = Item {
             id: self.id.as_deref().map(str::to_owned),
             title: self.title.as_deref().map(str::to_owned),
@@ -202,10 +200,9 @@ impl<'t> Markup<'t> {
             published: self.published,
             updated: self.updated,
             summary: summary.filter(|text| !text.is_empty()),
-            content_html,
             ..Item::default()
         };
-        for element in self.all() {
+        for element in self.every(Tag::is_listed) {
             self.take(element, &mut item, base);
         }
         if item.enclosures.is_empty() {
@@ -216,7 +213,14 @@ impl<'t> Markup<'t> {
         {
             item.authors.clone_from(authors);
         }
-        item.image = self.image(&item);
+        let pictured =
+            || [&content, &described].into_iter().flatten().find_map(|(html, _)| media::first_in(html, base));
+        item.image = self.image(&item).or_else(pictured);
+        item.content_html = content.or(described).map(|(html, plain)| match html {
+            Cow::Borrowed(text) if plain => text::escape(text).into_owned(),
+            Cow::Owned(text) if plain => text::escape(&text).into_owned(),
+            html => html.into_owned(),
+        });
         item
     }
 
@@ -280,16 +284,11 @@ impl<'t> Markup<'t> {
 
     fn image(&self, item: &Item) -> Option<String> {
         let base = self.base.as_deref();
-        let media = self.all().filter(|e| matches!(e.tag, Tag::MediaContent | Tag::MediaThumbnail));
+        let media = self.every(|tag| matches!(tag, Tag::MediaContent | Tag::MediaThumbnail));
         media::largest(media, base)
             .or_else(|| self.each(Tag::ItunesImage).find_map(|e| absolute(e.attribute("href")?, base)))
             .or_else(|| self.each(Tag::Image).find_map(|e| self.image_element(&e, base)))
             .or_else(|| item.enclosures.iter().find(|e| media::is_image(e)).map(|e| e.url.clone()))
-            .or_else(|| media::first_in(item.content_html.as_deref()?, base))
-            .or_else(|| {
-                let described = [Tag::Summary, Tag::Description].into_iter().flat_map(|tag| self.each(tag)).next()?;
-                media::first_in(&text::value(described.body, Tags::Keep, &self.shared.entities), base)
-            })
     }
 
     /// `<image><url>…</url></image>`, or the URL itself.

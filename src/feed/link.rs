@@ -19,7 +19,7 @@ pub(super) fn absolute_value<'t>(raw: &'t str, base: Option<&Url>, entities: &En
         return None;
     }
     // a link broken over lines by a formatter; a space within one is the author's
-    let link = if link.contains(['\n', '\r', '\t']) {
+    let link = if memchr::memchr3(b'\n', b'\r', b'\t', link.as_bytes()).is_some() {
         Cow::Owned(link.split(['\n', '\r', '\t']).map(str::trim).collect())
     } else {
         link

@@ -98,10 +98,9 @@ const UNFIT: &[&str] = &[
 /// The first sensible image in HTML: no counting pixel, no avatar, no icon, nothing inline.
 pub(super) fn first_in(html: &str, base: Option<&Url>) -> Option<String> {
     let bytes = html.as_bytes();
-    let tags = memchr::memmem::find_iter(bytes, b"<").filter(|&at| {
-        bytes.get(at + 1..at + 4).is_some_and(|name| name.eq_ignore_ascii_case(b"img"))
-            && bytes.get(at + 4).is_some_and(|b| b.is_ascii_whitespace() || *b == b'/')
-    });
+    let small = memchr::memmem::find_iter(bytes, b"<img");
+    let tags = small.chain(memchr::memmem::find_iter(bytes, b"<IMG"));
+    let tags = tags.filter(|&at| bytes.get(at + 4).is_some_and(|b| b.is_ascii_whitespace() || *b == b'/'));
     tags.take(LOOKED_AT).find_map(|at| {
         let end = text::tag_end(&html[at..])?;
         let tag = &html[at + 4..at + end - 1];

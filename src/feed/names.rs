@@ -24,34 +24,44 @@ pub(super) enum Space {
 /// Prefixes as declared in this document.
 #[derive(Default)]
 pub(super) struct Prefixes<'t> {
-    declared: Vec<(&'t str, Space)>,
+    known: Vec<(&'t str, Space)>,
 }
 
-/// Declarations remembered.
-const DECLARED: usize = 64;
+/// Prefixes remembered.
+const KNOWN: usize = 64;
 
 impl<'t> Prefixes<'t> {
     /// Takes up the declarations of a tag.
     pub(super) fn declare(&mut self, tag: &'t str) {
-        if !tag.contains("xmlns") {
+        if memchr::memchr(b':', tag.as_bytes()).is_none() || !tag.contains("xmlns:") {
             return;
         }
         for attribute in attributes(tag) {
-            let Some(prefix) = attribute.name.strip_prefix("xmlns:") else { continue };
-            if self.declared.len() < DECLARED && !self.declared.iter().any(|(known, _)| *known == prefix) {
-                self.declared.push((prefix, space_of(attribute.value)));
+            if let Some(prefix) = attribute.name.strip_prefix("xmlns:") {
+                let space = match space_of(attribute.value) {
+                    Space::Other => conventional(prefix).unwrap_or(Space::Other),
+                    space => space,
+                };
+                self.learn(prefix, space);
             }
         }
     }
 
-    /// The vocabulary and the local name.
-    pub(super) fn resolve<'n>(&self, name: &'n str) -> (Space, &'n str) {
-        let Some((prefix, local)) = name.split_once(':') else { return (Space::Core, name) };
-        let declared = self.declared.iter().find(|(known, _)| *known == prefix).map(|(_, space)| *space);
-        let space = match declared {
-            Some(Space::Other) | None => conventional(prefix).or(declared).unwrap_or(Space::Other),
-            Some(space) => space,
-        };
+    fn learn(&mut self, prefix: &'t str, space: Space) {
+        if self.known.len() < KNOWN && !self.known.iter().any(|(known, _)| *known == prefix) {
+            self.known.push((prefix, space));
+        }
+    }
+
+    /// The vocabulary and the local name. A prefix that nobody declared means what it usually does.
+    pub(super) fn resolve(&mut self, name: &'t str) -> (Space, &'t str) {
+        let Some(colon) = memchr::memchr(b':', name.as_bytes()) else { return (Space::Core, name) };
+        let (prefix, local) = (&name[..colon], &name[colon + 1..]);
+        if let Some((_, space)) = self.known.iter().find(|(known, _)| *known == prefix) {
+            return (*space, local);
+        }
+        let space = conventional(prefix).unwrap_or(Space::Other);
+        self.learn(prefix, space);
         (space, local)
     }
 }
@@ -153,6 +163,14 @@ pub(super) enum Tag {
 }
 
 impl Tag {
+    /// Whether the element goes into one of an item's lists.
+    pub(super) fn is_listed(self) -> bool {
+        matches!(
+            self,
+            Self::Author | Self::Creator | Self::Category | Self::Keywords | Self::Enclosure | Self::Link | Self::Extra
+        )
+    }
+
     /// Whether the element holds a word or two, never markup: its span ends at the first tag.
     pub(super) fn is_short(self) -> bool {
         matches!(

@@ -165,7 +165,11 @@ pub(super) fn fold(text: Cow<'_, str>) -> Cow<'_, str> {
 
 fn is_folded(text: &str) -> bool {
     let mut previous = b' ';
-    for &b in text.as_bytes() {
+    let even = if text.starts_with(' ') { 0 } else { even(text.as_bytes(), 0) };
+    if even > 0 {
+        previous = text.as_bytes()[even - 1];
+    }
+    for &b in &text.as_bytes()[even..] {
         let class = CLASS[usize::from(b)];
         if class == Class::Space && (b != b' ' || previous == b' ') || class == Class::Control || class == Class::Wide {
             return false;
@@ -173,6 +177,38 @@ fn is_folded(text: &str) -> bool {
         previous = b;
     }
     text.is_empty() || previous != b' '
+}
+
+/// How far the text goes on in plain bytes with single spaces between them, eight at a time. May stop early;
+/// does not stop behind a space.
+fn even(bytes: &[u8], from: usize) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    // the lowest flagged byte is a true one, those above it may be flagged by a borrow
+    let byte = |x: u64, b: u8| {
+        let y = x ^ (ONES * u64::from(b));
+        y.wrapping_sub(ONES) & !y & HIGH
+    };
+    let mut at = from;
+    let mut space_before = false;
+    for chunk in bytes[from..].as_chunks::<8>().0 {
+        let x = u64::from_le_bytes(*chunk);
+        let less = x.wrapping_sub(ONES * 0x20) & !x;
+        let mut special = (less & HIGH) | byte(x, b'<') | byte(x, b'&') | byte(x, 0x7f);
+        if x & HIGH != 0 {
+            special |= byte(x, 0xc2) | byte(x, 0xe1) | byte(x, 0xe2) | byte(x, 0xe3);
+        }
+        let y = x ^ (ONES * 0x20);
+        let spaces = !(((y & !HIGH) + !HIGH) | y | !HIGH);
+        let doubled = spaces & ((spaces << 8) | (u64::from(space_before) << 7));
+        if special | doubled != 0 {
+            at += (special | doubled).trailing_zeros() as usize / 8;
+            break;
+        }
+        space_before = spaces >> 63 == 1;
+        at += 8;
+    }
+    if at > from && bytes[at - 1] == b' ' { at - 1 } else { at }
 }
 
 /// What a byte means to the folding of white space.
@@ -245,7 +281,7 @@ impl Folded {
         let mut at = 0;
         loop {
             match class(at) {
-                Class::Plain => at += 1,
+                Class::Plain => at = even(bytes, at + 1),
                 // a single space between words is part of the run
                 Class::Space if at > start && bytes[at] == b' ' && class(at + 1) == Class::Plain => at += 2,
                 Class::Space => {
@@ -266,8 +302,10 @@ impl Folded {
                         self.word(&text[start..at]);
                         self.gap = true;
                         start = at + c.len_utf8();
+                        at = start;
+                    } else {
+                        at = even(bytes, at + c.len_utf8());
                     }
-                    at += c.len_utf8();
                 }
                 Class::Markup => {
                     self.word(&text[start..at]);
@@ -295,49 +333,39 @@ impl Folded {
             return &rest[1..];
         };
         let name = tag_name(&rest[..end]);
-        self.gap |= BLOCKS.iter().any(|block| name.eq_ignore_ascii_case(block));
-        let silent = SILENT.iter().find(|silent| name.eq_ignore_ascii_case(silent));
-        match silent {
-            Some(silent) if !rest.starts_with("</") => after_element(&rest[end..], silent),
-            _ => &rest[end..],
+        match flow(name) {
+            Flow::Block => self.gap = true,
+            Flow::Silent if !rest.starts_with("</") => return after_element(&rest[end..], name),
+            Flow::Inline | Flow::Silent => {}
         }
+        &rest[end..]
     }
 }
 
-/// Elements that break a line.
-const BLOCKS: &[&str] = &[
-    "p",
-    "br",
-    "div",
-    "li",
-    "ul",
-    "ol",
-    "tr",
-    "td",
-    "th",
-    "table",
-    "h1",
-    "h2",
-    "h3",
-    "h4",
-    "h5",
-    "h6",
-    "hr",
-    "blockquote",
-    "pre",
-    "section",
-    "article",
-    "figure",
-    "figcaption",
-    "dl",
-    "dt",
-    "dd",
-    "header",
-    "footer",
-];
+/// What an HTML element means to the text in it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    /// It goes on in the line.
+    Inline,
+    /// It breaks the line.
+    Block,
+    /// It is not for readers.
+    Silent,
+}
 
-/// Elements whose text is not for readers.
-const SILENT: &[&str] = &["script", "style"];
+fn flow(name: &str) -> Flow {
+    let mut buffer = [0u8; 10];
+    let Some(lower) = buffer.get_mut(..name.len()) else { return Flow::Inline };
+    lower.copy_from_slice(name.as_bytes());
+    lower.make_ascii_lowercase();
+    match &*lower {
+        b"p" | b"br" | b"div" | b"li" | b"ul" | b"ol" | b"tr" | b"td" | b"th" | b"table" | b"hr" | b"pre" | b"dl"
+        | b"dt" | b"dd" | b"h1" | b"h2" | b"h3" | b"h4" | b"h5" | b"h6" | b"blockquote" | b"section" | b"article"
+        | b"figure" | b"figcaption" | b"header" | b"footer" => Flow::Block,
+        b"script" | b"style" => Flow::Silent,
+        _ => Flow::Inline,
+    }
+}
 
 fn after_element<'t>(rest: &'t str, name: &str) -> &'t str {
     for at in memmem::find_iter(rest.as_bytes(), b"</") {

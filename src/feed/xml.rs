@@ -4,7 +4,10 @@
 //! of the same name. That costs one search for `<` instead of an event for every reference in an escaped
 //! description, copies nothing, and lets an item be read only when someone wants it.
 
-use memchr::{memchr, memmem};
+use memchr::{
+    memchr,
+    memmem::{self, Finder},
+};
 use quick_xml::{Reader, events::Event};
 
 /// One piece of structure.
@@ -39,6 +42,8 @@ pub(super) struct Xml<'t> {
     pub(super) damaged: bool,
     /// Up to here no element is sought to its end: one was already sought in vain.
     flat_until: usize,
+    cdata: Finder<'static>,
+    cdata_end: Finder<'static>,
 }
 
 /// How often the document's length may be looked at in vain before the rest is given up.
@@ -58,7 +63,17 @@ fn reader(text: &str) -> Reader<&[u8]> {
 
 impl<'t> Xml<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self { text, reader: reader(text), opened: 0, wasted: 0, truncated: false, damaged: false, flat_until: 0 }
+        Self {
+            text,
+            reader: reader(text),
+            opened: 0,
+            wasted: 0,
+            truncated: false,
+            damaged: false,
+            flat_until: 0,
+            cdata: Finder::new("<![CDATA["),
+            cdata_end: Finder::new("]]>"),
+        }
     }
 
     /// Where the next piece begins, in bytes.
@@ -67,8 +82,9 @@ impl<'t> Xml<'t> {
     }
 
     /// Goes on from there. Only after a piece that is no text: then the reader expects text or markup.
+    /// White space there is passed over: it would be a piece of its own to the reader.
     fn seek(&mut self, position: usize) {
-        *self.reader.get_mut() = self.text.as_bytes().get(position..).unwrap_or_default();
+        *self.reader.get_mut() = self.text.as_bytes().get(position..).unwrap_or_default().trim_ascii_start();
     }
 
     /// Starts over from there, whatever the reader's state.
@@ -189,7 +205,7 @@ impl<'t> Xml<'t> {
             at += found;
             let rest = &bytes[at..];
             if rest.starts_with(b"<![CDATA[") {
-                match memmem::find(rest, b"]]>") {
+                match self.cdata_end.find(rest) {
                     Some(end) => at += end + 3,
                     None => {
                         self.truncated = true;
@@ -241,7 +257,7 @@ impl<'t> Xml<'t> {
                     }
                     at += 2;
                 }
-                Some(b'!') if rest.starts_with(b"<![CDATA[") => match cdata_end(rest, item) {
+                Some(b'!') if rest.starts_with(b"<![CDATA[") => match self.cdata(rest, item) {
                     Some(end) => at += end,
                     // never closed: it ends where the element does, or with the document
                     None => {
@@ -274,6 +290,20 @@ impl<'t> Xml<'t> {
         }
         Err(first_nested.unwrap_or(bytes.len()))
     }
+
+    /// The length of the CDATA section at the start of `rest`, which may end without its mark where an item
+    /// does.
+    fn cdata(&self, rest: &[u8], item: &str) -> Option<usize> {
+        let end = self.cdata_end.find(rest)?;
+        // a section that was never closed runs on to the end of the next one
+        if let Some(next) = self.cdata.find(&rest[9..end]) {
+            let closing = memmem::find_iter(&rest[..9 + next], b"</").find(|&at| same_name(&rest[at + 2..], item));
+            if let Some(closing) = closing {
+                return Some(closing);
+            }
+        }
+        Some(end + 3)
+    }
 }
 
 /// Items that an element of an item may hold in one another.
@@ -285,19 +315,6 @@ const NESTED_REACH: usize = 64 << 10;
 /// Whether the tag that begins here ends in `/>`.
 fn closes_itself(rest: &[u8]) -> bool {
     memchr(b'>', rest).is_some_and(|end| rest[end - 1] == b'/')
-}
-
-/// The length of the CDATA section at the start of `rest`, which may end without its mark where an item does.
-fn cdata_end(rest: &[u8], item: &str) -> Option<usize> {
-    let end = memmem::find(rest, b"]]>")?;
-    // a section that was never closed runs on to the end of the next one
-    if let Some(nested) = memmem::rfind(&rest[9..end], b"<![CDATA[") {
-        let closing = memmem::find_iter(&rest[..9 + nested], b"</").find(|&at| same_name(&rest[at + 2..], item));
-        if let Some(closing) = closing {
-            return Some(closing);
-        }
-    }
-    Some(end + 3)
 }
 
 fn is_tag(rest: &[u8]) -> bool {

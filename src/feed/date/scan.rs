@@ -7,7 +7,7 @@ use super::{
 };
 
 /// `[Day, ]D[D] Mon YYYY HH:MM[:SS] GMT|+hhmm`, the shape of most RSS, without a detour.
-pub(super) fn rfc_822(bytes: &[u8]) -> Option<Civil> {
+pub(super) fn rfc_822(bytes: &[u8], region: Region) -> Option<Civil> {
     let rest = match bytes.get(3) {
         Some(b',') => bytes.get(4..)?.strip_prefix(b" ")?,
         _ => bytes,
@@ -28,7 +28,7 @@ pub(super) fn rfc_822(bytes: &[u8]) -> Option<Civil> {
     };
     let offset = match rest.strip_prefix(b" ")? {
         b"GMT" | b"Z" | b"UTC" | b"UT" => 0,
-        zone => offset(zone)?,
+        zone => offset(zone).or_else(|| letters(zone, region))?,
     };
     Some(Civil { year, month, day, hour, minute, second, offset, ..Civil::default() })
 }
@@ -65,6 +65,15 @@ fn digits(bytes: &[u8], most: usize) -> Option<(i64, &[u8])> {
     let len = bytes.iter().take(most).take_while(|b| b.is_ascii_digit()).count();
     let value = bytes[..len].iter().fold(0, |n, b| n * 10 + i64::from(b - b'0'));
     (len > 0).then_some((value, &bytes[len..]))
+}
+
+/// A zone's name that is known.
+fn letters(zone: &[u8], region: Region) -> Option<i64> {
+    let mut buffer = [0; 5];
+    let lower = buffer.get_mut(..zone.len())?;
+    lower.copy_from_slice(zone);
+    lower.make_ascii_lowercase();
+    names::zone(std::str::from_utf8(lower).ok()?, region)
 }
 
 /// `+hhmm` or `+hh:mm`, and nothing behind it.
