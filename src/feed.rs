@@ -22,7 +22,9 @@ mod encoding;
 mod entity;
 mod entry;
 mod json;
+mod link;
 mod markup;
+mod media;
 mod names;
 mod text;
 mod xml;
@@ -123,6 +125,10 @@ pub enum Warning {
     AbsurdDate,
     /// A date that could not be read.
     UnknownDate,
+    /// A date with a field beyond its range, carried over.
+    OddDate,
+    /// A date in a zone whose name is not known, read as UTC.
+    UnknownZone,
 }
 
 impl fmt::Display for Warning {
@@ -134,6 +140,8 @@ impl fmt::Display for Warning {
             Self::TooManyEntries => "too_many_entries",
             Self::AbsurdDate => "absurd_date",
             Self::UnknownDate => "unknown_date",
+            Self::OddDate => "odd_date",
+            Self::UnknownZone => "unknown_zone",
         })
     }
 }
@@ -264,14 +272,18 @@ impl Entry<'_> {
         }
     }
 
-    /// The whole item. Reads the entry's content, which is the costly part.
+    /// The whole item, fit to be delivered. Reads the entry's content, which is the costly part.
+    ///
+    /// Where the document leaves the link out, it is taken from where one may stand beside it (FeedBurner's
+    /// original link, `rdf:about`, at last the enclosure), and a missing title likewise (`media:title`).
     pub fn item(&self) -> Item {
         match &self.0 {
-            Content::Markup(markup) => markup.item(),
+            Content::Markup(markup) => markup.best(),
             Content::Ready(item) => Item::clone(item),
         }
     }
 
+    /// The item as the document has it, nothing made up.
     fn into_item(self) -> Item {
         match self.0 {
             Content::Markup(markup) => markup.item(),

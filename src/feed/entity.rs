@@ -1,16 +1,101 @@
 //! Character references: the predefined, the HTML ones by name, and numeric ones.
 
-/// What follows an ampersand, resolved: the text, and the bytes used after the ampersand.
-///
-/// `after` begins right behind the ampersand. A name needs its semicolon; a number does not.
-pub(super) fn resolve(after: &str) -> Option<(char, usize)> {
-    let bytes = after.as_bytes();
-    if bytes.first() == Some(&b'#') {
-        return numeric(bytes);
+use std::cell::Cell;
+
+use memchr::memchr;
+
+/// What a reference stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Meaning<'a> {
+    /// One character.
+    Char(char),
+    /// A text that the document itself declared.
+    Text(&'a str),
+}
+
+/// The entities of a document: those that it declares, before those that all have.
+#[derive(Debug)]
+pub(super) struct Entities {
+    declared: Vec<(String, String)>,
+    /// Bytes that declared entities may still put into texts.
+    budget: Cell<usize>,
+}
+
+/// Declarations taken up, the longest text of one, and how much all their uses may come to.
+const DECLARED: usize = 256;
+const LONGEST: usize = 1024;
+const BUDGET: usize = 64 << 10;
+
+impl Entities {
+    /// Nothing but what all documents have.
+    pub(super) const fn none() -> Self {
+        Self { declared: Vec::new(), budget: Cell::new(BUDGET) }
     }
-    // the longest name has 8 letters
-    let end = bytes.iter().take(10).position(|&b| b == b';')?;
-    named(&after[..end]).map(|c| (c, end + 1))
+
+    /// Takes up the simple text entities of a DOCTYPE's internal subset. Parameter entities, external ones
+    /// and uses of one declared entity in another are left alone: nothing is fetched, nothing multiplies.
+    pub(super) fn declare(&mut self, doctype: &str) {
+        let mut rest = doctype;
+        while let Some(at) = memchr::memmem::find(rest.as_bytes(), b"<!ENTITY") {
+            rest = &rest[at + "<!ENTITY".len()..];
+            let Some(end) = memchr(b'>', rest.as_bytes()) else { return };
+            // the text may hold ">": it ends at its own quote
+            let head = rest.trim_start();
+            let Some((name, value)) = head.split_once(|c: char| c.is_ascii_whitespace()) else { return };
+            let value = value.trim_start();
+            let quote = value.bytes().next().filter(|b| matches!(b, b'"' | b'\''));
+            let Some(close) = quote.and_then(|quote| memchr(quote, &value.as_bytes()[1..])) else {
+                rest = &rest[end + 1..];
+                continue;
+            };
+            let text = &value[1..=close];
+            let known = self.declared.len() >= DECLARED || self.declared.iter().any(|(known, _)| known == name);
+            if !known && text.len() <= LONGEST && !name.is_empty() && name != "%" {
+                let plain = super::text::value(text, super::text::Tags::Keep, &Self::none()).into_owned();
+                self.declared.push((name.to_owned(), plain));
+            }
+            rest = &value[close + 2..];
+        }
+    }
+
+    /// What follows an ampersand, resolved: the meaning, and the bytes used behind the ampersand. A name
+    /// needs its semicolon; a number does not.
+    pub(super) fn resolve(&self, after: &str) -> Option<(Meaning<'_>, usize)> {
+        let bytes = after.as_bytes();
+        match bytes {
+            [b'l', b't', b';', ..] => return Some((Meaning::Char('<'), 3)),
+            [b'g', b't', b';', ..] => return Some((Meaning::Char('>'), 3)),
+            [b'a', b'm', b'p', b';', ..] => return Some((Meaning::Char('&'), 4)),
+            [b'q', b'u', b'o', b't', b';', ..] => return Some((Meaning::Char('"'), 5)),
+            [b'#', ..] => return numeric(bytes).map(|(c, used)| (Meaning::Char(c), used)),
+            _ => {}
+        }
+        let reach = if self.declared.is_empty() { 10 } else { 64 };
+        let end = bytes.iter().take(reach).position(|&b| b == b';')?;
+        // the semicolon is ASCII, so what stands before it is whole
+        let name = after.get(..end)?;
+        if let Some((_, text)) = self.declared.iter().find(|(known, _)| known == name) {
+            self.budget.set(self.budget.get().checked_sub(text.len())?);
+            return Some((Meaning::Text(text), end + 1));
+        }
+        named(name).map(|c| (Meaning::Char(c), end + 1))
+    }
+}
+
+/// What a reference at the start of `after` (behind its ampersand) comes to, appended; the bytes used, 0
+/// where it is no reference.
+pub(super) fn append(out: &mut String, after: &str, entities: &Entities) -> usize {
+    match entities.resolve(after) {
+        Some((Meaning::Char(c), used)) => {
+            out.push(c);
+            used
+        }
+        Some((Meaning::Text(text), used)) => {
+            out.push_str(text);
+            used
+        }
+        None => 0,
+    }
 }
 
 /// The character of an HTML entity's name.

@@ -1,237 +1,497 @@
-//! One entry: from the spans of its elements to an item.
+//! One entry: from the spans of its elements to what identity needs, and on to the whole item.
 
-use std::{borrow::Cow, rc::Rc};
+use std::{
+    borrow::Cow,
+    cell::{Cell, OnceCell},
+    ops::Range,
+    rc::Rc,
+};
 
 use jiff::Timestamp;
 use url::Url;
 
 use super::{
-    Warning, date,
+    Format, Warning,
+    date::{self, Flaw, Region},
+    entity::Entities,
+    link::{absolute, absolute_value},
+    media,
     names::Tag,
     text::{self, Tags},
     xml::attribute,
 };
-use crate::{
-    identity::Facts,
-    model::{Enclosure, Item},
-};
+use crate::{identity::Facts, model::Item};
 
-/// An element of an entry, not yet looked into.
+/// What all entries of a document share.
+#[derive(Debug)]
+pub(super) struct Shared<'t> {
+    pub(super) text: &'t str,
+    pub(super) format: Cell<Format>,
+    pub(super) entities: Entities,
+    /// The elements of all entries, one entry after the other.
+    pub(super) children: OnceCell<Vec<Child>>,
+    /// Authors of the feed, who are those of an Atom entry without its own.
+    pub(super) authors: OnceCell<Vec<String>>,
+}
+
+/// An element of an entry, by its place in the document: not yet looked into.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Child<'t> {
+pub(super) struct Child {
+    name: u32,
+    attributes: u32,
+    /// Where the attributes end.
+    tag_end: u32,
+    body: u32,
+    body_end: u32,
+    tag: Tag,
+}
+
+impl Child {
+    /// From slices of the document.
+    pub(super) fn new(text: &str, tag: Tag, name: &str, attributes: &str, body: &str) -> Self {
+        let place = |part: &str| (part.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize) as u32;
+        let body_start = if body.is_empty() { place(attributes) } else { place(body) };
+        Self {
+            name: place(name),
+            attributes: place(attributes),
+            tag_end: place(attributes) + attributes.len() as u32,
+            body: body_start,
+            body_end: body_start + body.len() as u32,
+            tag,
+        }
+    }
+}
+
+/// An element of an entry in its document.
+#[derive(Clone, Copy)]
+pub(super) struct Element<'t> {
     pub(super) tag: Tag,
+    /// With prefix.
     pub(super) name: &'t str,
-    pub(super) local: &'t str,
     pub(super) attributes: &'t str,
+    /// What stands between its tags.
     pub(super) body: &'t str,
+}
+
+impl<'t> Element<'t> {
+    fn of(child: &Child, text: &'t str) -> Self {
+        let part = |range: Range<u32>| text.get(range.start as usize..range.end as usize).unwrap_or_default();
+        Self {
+            tag: child.tag,
+            name: part(child.name..child.attributes),
+            attributes: part(child.attributes..child.tag_end),
+            body: part(child.body..child.body_end),
+        }
+    }
+
+    pub(super) fn attribute(&self, name: &str) -> Option<&'t str> {
+        attribute(self.attributes, name).map(str::trim).filter(|value| !value.is_empty())
+    }
+
+    /// The name without its prefix.
+    pub(super) fn local(&self) -> &'t str {
+        self.name.rsplit(':').next().unwrap_or(self.name)
+    }
 }
 
 /// An entry of RSS or Atom.
 #[derive(Debug)]
 pub(super) struct Markup<'t> {
-    children: Vec<Child<'t>>,
+    shared: Rc<Shared<'t>>,
     base: Option<Rc<Url>>,
+    /// The item's own attributes.
+    attributes: &'t str,
+    children: Range<u32>,
     id: Option<Cow<'t, str>>,
-    link: Option<String>,
-    title: Option<String>,
+    link: Option<Cow<'t, str>>,
+    title: Option<Cow<'t, str>>,
     published: Option<Timestamp>,
     updated: Option<Timestamp>,
-    text: Option<&'t str>,
+}
+
+/// What is needed beside the elements to read an entry.
+pub(super) struct Context<'a, 't> {
+    pub(super) shared: &'a Rc<Shared<'t>>,
+    pub(super) base: Option<Rc<Url>>,
+    pub(super) region: Region,
 }
 
 impl<'t> Markup<'t> {
+    /// Reads what identity needs of the entry whose elements are `children`, the last of `all`.
     pub(super) fn new(
-        children: Vec<Child<'t>>,
+        all: &[Child],
+        children: Range<u32>,
         attributes: &'t str,
-        base: Option<Rc<Url>>,
+        context: Context<'_, 't>,
         warnings: &mut Vec<Warning>,
     ) -> Self {
-        let first = |wanted: Tag| children.iter().filter(move |child| child.tag == wanted);
-        let id = first(Tag::Id).map(|child| text::value(child.body, Tags::Drop)).find(|id| !id.is_empty());
-        let id = id.or_else(|| attribute(attributes, "rdf:about").map(|about| text::value(about, Tags::Drop)));
-        let title = [Tag::Title, Tag::MediaTitle].into_iter().flat_map(first);
-        let title = title.map(|child| title_of(child)).find(|title| !title.is_empty());
-        let mut date = |wanted: Tag| {
-            first(wanted).find_map(|child| match date::read(&text::value(child.body, Tags::Drop)) {
-                date::Read::At(at) => Some(at),
-                date::Read::Absurd => {
-                    warnings.push(Warning::AbsurdDate);
-                    None
-                }
-                date::Read::Unknown => {
-                    warnings.push(Warning::UnknownDate);
-                    None
-                }
-            })
+        let Context { shared, base, region } = context;
+        let text = shared.text;
+        let entities = &shared.entities;
+        let list = all.get(children.start as usize..children.end as usize).unwrap_or_default();
+        let each = |wanted: Tag| list.iter().filter(move |c| c.tag == wanted).map(move |c| Element::of(c, text));
+        let value = |element: Element<'t>| text::value(element.body, Tags::Drop, entities);
+
+        let id = each(Tag::Id).map(value).find(|id| !id.is_empty()).map(text::fold);
+        let id = id.or_else(|| rdf_about(attributes, entities));
+        let title = each(Tag::Title).chain(each(Tag::DcTitle)).map(|e| title(e.body, e.attributes, entities));
+        let title = title.filter(|title| !title.is_empty()).next();
+        let mut moment = |tags: &[Tag]| {
+            let elements = tags.iter().flat_map(|tag| each(*tag)).map(value).filter(|written| !written.is_empty());
+            let readings = elements.map(|written| date::examine(&written, region));
+            best_date(readings.inspect(|reading| warnings.extend(reading.flaw.map(warning))))
         };
-        let published = date(Tag::Published).or_else(|| date(Tag::DcDate)).or_else(|| date(Tag::Created));
-        let updated = date(Tag::Updated);
-        let raw = first(Tag::Content).chain(first(Tag::Description)).chain(first(Tag::Summary)).next();
-        let mut entry = Self { base, id, link: None, title, published, updated, text: raw.map(|c| c.body), children };
-        entry.link = entry.find_link(attributes);
-        entry
+        let published = moment(&[Tag::Published, Tag::Issued, Tag::DcDate, Tag::Created]);
+        let updated = moment(&[Tag::Updated]);
+        // a field out of its range may be any other's fault: a sound date is worth more
+        let published = match (published, updated) {
+            (Some((_, false)), Some((_, true))) => None,
+            _ => published,
+        };
+        let (published, updated) = (published.map(|(at, _)| at), updated.map(|(at, _)| at));
+        let link = link(each(Tag::Link), each(Tag::Id), base.as_deref(), entities);
+        Self { shared: shared.clone(), base, attributes, children, id, link, title, published, updated }
     }
 
     pub(super) fn facts(&self) -> Facts<'_> {
+        let described = [Tag::Content, Tag::Description, Tag::Summary];
         Facts {
             id: self.id.as_deref(),
             link: self.link.as_deref(),
             title: self.title.as_deref(),
             time: self.published.or(self.updated),
-            text: self.text,
+            text: described.into_iter().find_map(|tag| self.each(tag).next()).map(|element| element.body),
         }
     }
 
-    fn all(&self, wanted: Tag) -> impl Iterator<Item = &Child<'t>> {
-        self.children.iter().filter(move |child| child.tag == wanted)
+    fn children(&self) -> &[Child] {
+        let all = self.shared.children.get().map(Vec::as_slice).unwrap_or_default();
+        all.get(self.children.start as usize..self.children.end as usize).unwrap_or_default()
     }
 
-    fn find_link(&self, attributes: &str) -> Option<String> {
-        let base = self.base.as_deref();
-        let original = self.all(Tag::OrigLink).map(|child| child.body).next();
-        let mut best: Option<(u8, &str)> = original.map(|link| (9, link));
-        for child in self.all(Tag::Link) {
-            let href = attribute(child.attributes, "href").map(str::trim).filter(|href| !href.is_empty());
-            let (rank, link) = match href {
-                Some(href) => match attribute(child.attributes, "rel").map(str::trim) {
-                    None | Some("" | "alternate") => (7, href),
-                    Some("self") => (2, href),
-                    Some(_) => (0, href),
-                },
-                None => (8, child.body.trim()),
-            };
-            if rank > 0 && !link.is_empty() && best.is_none_or(|(known, _)| rank > known) {
-                best = Some((rank, link));
-            }
-        }
-        if best.is_none_or(|(rank, _)| rank < 5) {
-            let permalink = self.all(Tag::Id).find(|child| {
-                child.name.ends_with("guid")
-                    && !attribute(child.attributes, "isPermaLink").is_some_and(|v| v.eq_ignore_ascii_case("false"))
-            });
-            if let Some(child) = permalink
-                && is_url(text::value(child.body, Tags::Drop).trim())
-            {
-                best = Some((5, child.body));
-            }
-        }
-        let found = best.and_then(|(_, link)| absolute(link, base));
-        found
-            .or_else(|| attribute(attributes, "rdf:about").and_then(|about| absolute(about, base)))
-            .or_else(|| self.all(Tag::Enclosure).find_map(|child| absolute(attribute(child.attributes, "url")?, base)))
+    fn every(&self, wanted: impl Fn(Tag) -> bool) -> impl Iterator<Item = Element<'t>> {
+        let text = self.shared.text;
+        self.children().iter().filter(move |child| wanted(child.tag)).map(move |child| Element::of(child, text))
     }
 
-    /// The whole item.
+    fn each(&self, wanted: Tag) -> impl Iterator<Item = Element<'t>> {
+        self.every(move |tag| tag == wanted)
+    }
+
+    fn value(&self, raw: &'t str) -> Cow<'t, str> {
+        text::value(raw, Tags::Drop, &self.shared.entities)
+    }
+
+    /// The item as the document has it.
     pub(super) fn item(&self) -> Item {
         let base = self.base.as_deref();
-        let content = self.all(Tag::Content).map(|child| html(child)).find(|html| !html.is_empty());
-        let described = [Tag::Summary, Tag::Description].into_iter().flat_map(|tag| self.all(tag));
-        let described = described.map(|child| html(child)).find(|html| !html.is_empty());
-        let summary = described.as_deref().or(content.as_deref()).map(text::words).filter(|text| !text.is_empty());
-        let content_html = content.or(described).map(Cow::into_owned);
+        let content = self.first_html([Tag::Content]);
+        let described = self.first_html([Tag::Summary, Tag::Description]);
+        let described = described.or_else(|| self.first_html([Tag::MediaDescription, Tag::ItunesSummary]));
+        let summary = match (&described, &content) {
+            (Some((html, plain)), Some(_)) => Some(summary(html, *plain, SUMMARY)),
+            (Some((html, plain)), None) | (None, Some((html, plain))) => Some(summary(html, *plain, EXCERPT)),
+            (None, None) => None,
+        };
         let mut item = Item {
             id: self.id.as_deref().map(str::to_owned),
-            title: self.title.clone(),
-            link: self.link.clone(),
+            title: self.title.as_deref().map(str::to_owned),
+            link: self.link.as_deref().map(str::to_owned),
             published: self.published,
             updated: self.updated,
-            summary,
-            content_html,
+            summary: summary.filter(|text| !text.is_empty()),
             ..Item::default()
         };
-        for child in &self.children {
-            match child.tag {
-                Tag::Creator | Tag::Author => {
-                    push(&mut item.authors, text::words(&text::value(child.body, Tags::Drop)))
-                }
-                Tag::Category => {
-                    let name = attribute(child.attributes, "label").or_else(|| attribute(child.attributes, "term"));
-                    push(&mut item.categories, text::fold(&text::value(name.unwrap_or(child.body), Tags::Drop)));
-                }
-                Tag::Enclosure => enclosure(&mut item, attribute(child.attributes, "url"), child, base),
-                Tag::Link if attribute(child.attributes, "rel").is_some_and(|rel| rel.trim() == "enclosure") => {
-                    enclosure(&mut item, attribute(child.attributes, "href"), child, base);
-                }
-                Tag::Torrent => {
-                    let value = text::value(child.body, Tags::Drop);
-                    if !value.is_empty() {
-                        item.extra.insert(child.local.to_owned(), value.into_owned());
-                    }
-                }
-                _ => {}
-            }
+        for element in self.every(Tag::is_listed) {
+            self.take(element, &mut item, base);
         }
-        item.image = self.image(&item);
+        if item.enclosures.is_empty() {
+            item.enclosures.extend(self.each(Tag::MediaContent).filter_map(|e| media::attached(&e, base)));
+        }
+        if item.authors.is_empty()
+            && let Some(authors) = self.shared.authors.get()
+        {
+            item.authors.clone_from(authors);
+        }
+        let pictured =
+            || [&content, &described].into_iter().flatten().find_map(|(html, _)| media::first_in(html, base));
+        item.image = self.image(&item).or_else(pictured);
+        item.content_html = content.or(described).map(|(html, plain)| match html {
+            Cow::Borrowed(text) if plain => text::escape(text).into_owned(),
+            Cow::Owned(text) if plain => text::escape(&text).into_owned(),
+            html => html.into_owned(),
+        });
         item
+    }
+
+    /// The item as it is best delivered: what the document leaves out is taken from where it may stand too.
+    pub(super) fn best(&self) -> Item {
+        let mut item = self.item();
+        let base = self.base.as_deref();
+        let entities = &self.shared.entities;
+        let original = self.each(Tag::OrigLink).find_map(|e| absolute_value(e.body, base, entities));
+        item.link = original
+            .or_else(|| self.link.clone())
+            .or_else(|| rdf_about(self.attributes, entities).filter(|about| about.contains("://")))
+            .map(Cow::into_owned)
+            .or_else(|| item.enclosures.first().map(|enclosure| enclosure.url.clone()));
+        if item.title.is_none() {
+            let title = self.each(Tag::OtherTitle).map(|e| title(e.body, e.attributes, entities));
+            item.title = title.filter(|title| !title.is_empty()).map(Cow::into_owned).next();
+        }
+        item
+    }
+
+    /// Takes up one element into the lists of an item.
+    fn take(&self, element: Element<'t>, item: &mut Item, base: Option<&Url>) {
+        match element.tag {
+            Tag::Author | Tag::Creator => push(&mut item.authors, author(element.body, &self.shared.entities)),
+            Tag::Category => {
+                let name = element.attribute("label").or_else(|| element.attribute("term"));
+                push(&mut item.categories, text::fold(self.value(name.unwrap_or(element.body))).into_owned());
+            }
+            Tag::Keywords => {
+                for word in self.value(element.body).split(',') {
+                    push(&mut item.categories, text::fold(word.into()).into_owned());
+                }
+            }
+            Tag::Enclosure => item.enclosures.extend(media::enclosure(&element, "url", base)),
+            Tag::Link if element.attribute("rel") == Some("enclosure") => {
+                item.enclosures.extend(media::enclosure(&element, "href", base));
+            }
+            Tag::Extra => {
+                let (name, value) = match (element.attribute("name"), element.attribute("value")) {
+                    (Some(name), Some(value)) => (name, self.value(value)),
+                    _ => (element.local(), self.value(element.body)),
+                };
+                if !value.is_empty() && !item.extra.contains_key(name) {
+                    item.extra.insert(name.to_owned(), text::fold(value).into_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The first of these elements that says something: its HTML, or its plain text and `true`.
+    fn first_html<const N: usize>(&self, tags: [Tag; N]) -> Option<(Cow<'t, str>, bool)> {
+        let entities = &self.shared.entities;
+        let atom = matches!(self.shared.format.get(), Format::Atom03 | Format::Atom10);
+        tags.into_iter()
+            .flat_map(|tag| self.each(tag))
+            .map(|element| html(&element, atom, entities))
+            .find(|(html, _)| !html.is_empty())
     }
 
     fn image(&self, item: &Item) -> Option<String> {
         let base = self.base.as_deref();
-        let from = |tag: Tag, name: &'static str| {
-            self.all(tag).find_map(move |child| absolute(attribute(child.attributes, name)?, base))
-        };
-        from(Tag::MediaThumbnail, "url").or_else(|| from(Tag::ItunesImage, "href")).or_else(|| {
-            let picture = |e: &&Enclosure| e.media_type.as_deref().is_some_and(|t| t.starts_with("image/"));
-            item.enclosures.iter().find(picture).map(|e| e.url.clone())
-        })
+        let media = self.every(|tag| matches!(tag, Tag::MediaContent | Tag::MediaThumbnail));
+        media::largest(media, base)
+            .or_else(|| self.each(Tag::ItunesImage).find_map(|e| absolute(e.attribute("href")?, base)))
+            .or_else(|| self.each(Tag::Image).find_map(|e| self.image_element(&e, base)))
+            .or_else(|| item.enclosures.iter().find(|e| media::is_image(e)).map(|e| e.url.clone()))
+    }
+
+    /// `<image><url>…</url></image>`, or the URL itself.
+    fn image_element(&self, element: &Element<'t>, base: Option<&Url>) -> Option<String> {
+        let inner = child_text(element.body, "url").unwrap_or(element.body);
+        let url = absolute(element.attribute("href").or_else(|| element.attribute("url")).unwrap_or(inner), base)?;
+        url.contains("://").then_some(url)
     }
 }
 
+/// Longest summary, in bytes, where the document gives one beside the content.
+const SUMMARY: usize = 32 << 10;
+
+/// Longest summary made of the content itself: more than any destination shows.
+const EXCERPT: usize = 4096;
+
+fn summary(html: &str, plain: bool, longest: usize) -> String {
+    if plain { text::cut(text::fold(html.into()).into_owned(), longest) } else { text::words(html, longest) }
+}
+
+/// The first sound date, else the first with a field out of its range; and whether it is sound.
+fn best_date(readings: impl Iterator<Item = date::Reading>) -> Option<(Timestamp, bool)> {
+    let mut odd = None;
+    for reading in readings {
+        match (reading.at, reading.flaw) {
+            (Some(at), Some(Flaw::Overflow)) => odd = odd.or(Some((at, false))),
+            (Some(at), _) => return Some((at, true)),
+            (None, _) => {}
+        }
+    }
+    odd
+}
+
+pub(super) fn warning(flaw: Flaw) -> Warning {
+    match flaw {
+        Flaw::Unreadable => Warning::UnknownDate,
+        Flaw::Absurd => Warning::AbsurdDate,
+        Flaw::Overflow => Warning::OddDate,
+        Flaw::UnknownZone => Warning::UnknownZone,
+    }
+}
+
+fn rdf_about<'t>(attributes: &'t str, entities: &Entities) -> Option<Cow<'t, str>> {
+    let about = attribute(attributes, "rdf:about")?;
+    Some(text::value(about, Tags::Drop, entities)).filter(|about| !about.is_empty())
+}
+
+/// The link, by what it says of itself: RSS's own, an alternate, one that says nothing, a guid that is a
+/// permanent link, the entry itself.
+fn link<'t>(
+    links: impl Iterator<Item = Element<'t>>,
+    mut ids: impl Iterator<Item = Element<'t>>,
+    base: Option<&Url>,
+    entities: &Entities,
+) -> Option<Cow<'t, str>> {
+    let mut best: Option<(u8, &str)> = None;
+    for element in links {
+        let href = element.attribute("href");
+        let rank = match (element.attribute("rel"), href) {
+            (None, None) => 9,
+            (Some("alternate"), _) => 8,
+            (None, _) => 7,
+            (Some("self"), _) => 3,
+            (Some(_), _) => continue,
+        };
+        let link = href.unwrap_or(element.body);
+        if best.is_none_or(|(known, _)| rank > known) && !link.trim().is_empty() {
+            best = Some((rank, link));
+        }
+    }
+    if best.is_none_or(|(rank, _)| rank < 5) {
+        let is_permanent = |element: &Element<'t>| {
+            element.local().eq_ignore_ascii_case("guid")
+                && !element.attribute("isPermaLink").is_some_and(|value| value.eq_ignore_ascii_case("false"))
+                && is_web(&text::value(element.body, Tags::Drop, entities))
+        };
+        best = ids.find(is_permanent).map(|element| (5, element.body)).or(best);
+    }
+    best.and_then(|(_, link)| absolute_value(link, base, entities))
+}
+
+fn is_web(text: &str) -> bool {
+    let scheme = text.split("://").next().unwrap_or_default();
+    (scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"))
+        && Url::parse(text).is_ok_and(|url| url.has_host())
+}
+
+/// What a title's markup is, as far as its element says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Html,
+    Xhtml,
+    Untold,
+}
+
+fn kind(attributes: &str) -> Kind {
+    let mode = attribute(attributes, "mode").map(str::trim);
+    match attribute(attributes, "type").map(str::trim) {
+        Some("text" | "plain" | "text/plain") => Kind::Text,
+        Some("html" | "text/html") if mode == Some("xml") => Kind::Xhtml,
+        Some("html" | "text/html") => Kind::Html,
+        Some("xhtml" | "application/xhtml+xml" | "application/xml" | "text/xml") if mode != Some("escaped") => {
+            Kind::Xhtml
+        }
+        Some("xhtml" | "application/xhtml+xml") => Kind::Html,
+        _ => Kind::Untold,
+    }
+}
+
+/// A title as plain text, on one line.
+pub(super) fn title<'t>(body: &'t str, attributes: &str, entities: &Entities) -> Cow<'t, str> {
+    if memchr::memchr2(b'<', b'&', body.as_bytes()).is_none() {
+        return text::fold(Cow::Borrowed(body));
+    }
+    let value = match kind(attributes) {
+        Kind::Html => Cow::Owned(text::words(&text::value(body, Tags::Keep, entities), usize::MAX)),
+        Kind::Xhtml if text::is_cdata(body) => text::value(body, Tags::Drop, entities),
+        Kind::Xhtml => Cow::Owned(text::words(body, usize::MAX)),
+        Kind::Text => text::value(body, Tags::Drop, entities),
+        Kind::Untold => {
+            let value = text::value(body, Tags::Drop, entities);
+            // CDATA hides its references from XML, so that they were meant for HTML
+            let markup = text::has_tags(&value) || (text::is_cdata(body) && value.contains('&'));
+            if markup { Cow::Owned(text::words(&value, usize::MAX)) } else { value }
+        }
+    };
+    text::fold(value)
+}
+
+/// The HTML of a content element, or its plain text and `true`.
+fn html<'t>(element: &Element<'t>, atom: bool, entities: &Entities) -> (Cow<'t, str>, bool) {
+    let media_type = element.attribute("type").unwrap_or_default();
+    if ["image/", "audio/", "video/"].iter().any(|top| media_type.starts_with(top)) {
+        return (Cow::Borrowed(""), false);
+    }
+    match kind(element.attributes) {
+        Kind::Xhtml if !text::is_cdata(element.body) => (Cow::Borrowed(unwrapped(element.body.trim())), false),
+        Kind::Text => (text::value(element.body, Tags::Drop, entities), true),
+        _ => {
+            let value = text::value(element.body, Tags::Keep, entities);
+            // Atom's default is text, but what holds tags was meant as HTML
+            let plain = atom && media_type.is_empty() && element.tag != Tag::Content && !text::has_tags(&value);
+            (value, plain)
+        }
+    }
+}
+
+/// The content of the `div` that XHTML content is wrapped in.
+fn unwrapped(xhtml: &str) -> &str {
+    let inner = || {
+        let name = text::tag_name(xhtml);
+        let open = text::tag_end(xhtml).filter(|_| name == "div" || name.ends_with(":div"))?;
+        let close = xhtml.rfind("</").filter(|&close| close >= open)?;
+        let last = text::tag_name(&xhtml[close..]) == name && xhtml[close..].trim_end().ends_with('>');
+        // one element, not two beside each other
+        let one = !xhtml[open..close].contains("</div") || xhtml[open..close].contains("<div");
+        (last && one).then(|| xhtml[open..close].trim())
+    };
+    inner().unwrap_or(xhtml)
+}
+
+/// The name of an author: an Atom person's, or what RSS has: `a@example.org (Name)`.
+pub(super) fn author(body: &str, entities: &Entities) -> String {
+    if let Some(name) = child_text(body, "name").or_else(|| child_text(body, "email")) {
+        return text::fold(text::value(name, Tags::Drop, entities)).into_owned();
+    }
+    let value = text::fold(text::value(body, Tags::Drop, entities));
+    let named = value.split_once('(').filter(|(address, _)| address.contains('@'));
+    let named = named.and_then(|(_, rest)| rest.strip_suffix(')')).map(str::trim).filter(|name| !name.is_empty());
+    let bracketed = value.split_once('<').filter(|(name, rest)| !name.trim().is_empty() && rest.contains('@'));
+    match (named, bracketed) {
+        (Some(name), _) => name.to_owned(),
+        (None, Some((name, _))) => name.trim().trim_matches('"').to_owned(),
+        (None, None) => value.into_owned(),
+    }
+}
+
+/// What stands in the first child element of that local name.
+fn child_text<'t>(body: &'t str, local: &str) -> Option<&'t str> {
+    let mut rest = body;
+    while let Some(at) = memchr::memchr(b'<', rest.as_bytes()) {
+        rest = &rest[at..];
+        if rest.starts_with("<![CDATA[") {
+            rest = &rest[memchr::memmem::find(rest.as_bytes(), b"]]>")?..];
+            continue;
+        }
+        let name = text::tag_name(rest);
+        if !rest.starts_with("</") && name.rsplit(':').next().is_some_and(|n| n.eq_ignore_ascii_case(local)) {
+            let after = &rest[text::tag_end(rest)?..];
+            let end = memchr::memmem::find(after.as_bytes(), b"</")?;
+            return Some(&after[..end]).filter(|text| !text.trim().is_empty());
+        }
+        rest = &rest[1..];
+    }
+    None
+}
+
 fn push(list: &mut Vec<String>, text: String) {
-    if !text.is_empty() && !list.contains(&text) {
+    if !text.is_empty() && !list.contains(&text) && list.len() < LISTED {
         list.push(text);
     }
 }
 
-fn enclosure(item: &mut Item, url: Option<&str>, child: &Child<'_>, base: Option<&Url>) {
-    let Some(url) = url.and_then(|url| absolute(url, base)) else { return };
-    let media_type = attribute(child.attributes, "type").map(|t| text::value(t, Tags::Drop).into_owned());
-    let length = attribute(child.attributes, "length").and_then(|length| length.trim().parse().ok());
-    item.enclosures.push(Enclosure { url, media_type: media_type.filter(|t| !t.is_empty()), length });
-}
-
-fn is_url(text: &str) -> bool {
-    Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
-}
-
-/// The link, references resolved, absolute where a base is known.
-pub(super) fn absolute(link: &str, base: Option<&Url>) -> Option<String> {
-    let link = text::value(link, Tags::Drop);
-    let link = link.trim();
-    if link.is_empty() {
-        return None;
-    }
-    match base {
-        Some(base) if !is_absolute(link) => base.join(link).map(String::from).ok(),
-        _ => Some(link.to_owned()),
-    }
-}
-
-fn is_absolute(link: &str) -> bool {
-    link.split_once(':').is_some_and(|(scheme, _)| {
-        !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
-    })
-}
-
-fn title_of(child: &Child<'_>) -> String {
-    title(child.body, child.attributes)
-}
-
-/// A title as plain text.
-pub(super) fn title(body: &str, attributes: &str) -> String {
-    let value = text::value(body, Tags::Drop);
-    let markup = match attribute(attributes, "type").map(str::trim) {
-        Some("html" | "text/html" | "xhtml") => true,
-        Some("text" | "text/plain") => false,
-        _ => text::has_markup(&value),
-    };
-    if markup { text::words(&value) } else { text::fold(&value) }
-}
-
-/// The HTML of a content element.
-fn html<'t>(child: &Child<'t>) -> Cow<'t, str> {
-    match attribute(child.attributes, "type").map(str::trim) {
-        Some("xhtml" | "application/xhtml+xml") => Cow::Borrowed(child.body.trim()),
-        _ => text::value(child.body, Tags::Keep),
-    }
-}
+/// Authors or categories taken of one entry.
+const LISTED: usize = 100;

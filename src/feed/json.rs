@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Content, Document, Entry, Error, Format, Hints, MOST_ENTRIES, date, detect, entry::absolute, text};
+use super::{Content, Document, Entry, Error, Format, Hints, MOST_ENTRIES, date, detect, link::absolute, text};
 use crate::model::{Enclosure, Item};
 
 /// Reads a JSON Feed; nothing where the text is no JSON at all.
@@ -29,7 +29,7 @@ fn document<'t>(text: &str, hints: &Hints<'_>) -> Result<Document<'t>, Error> {
     Ok(Document {
         format: if version.ends_with("/1") || version.ends_with("1.0") { Format::Json10 } else { Format::Json11 },
         encoding: "",
-        title: string(&value, "title").map(|title| text::fold(&title)),
+        title: string(&value, "title").map(|title| text::fold(title.into()).into_owned()),
         link: string(&value, "home_page_url"),
         update_period: None,
         entries: entries.collect(),
@@ -53,18 +53,19 @@ fn authors(value: &Value) -> Vec<String> {
 
 fn item(value: &Value, hints: &Hints<'_>) -> Item {
     let link = |key: &str| string(value, key).and_then(|link| absolute(&link, hints.base));
-    let time = |key: &str| string(value, key).and_then(|text| date::read(&text).timestamp());
+    let time = |key: &str| string(value, key).and_then(|text| date::read(&text));
     let content_html = string(value, "content_html");
     let content_text = string(value, "content_text");
-    let summary = string(value, "summary").or_else(|| content_text.clone()).map(|text| text::fold(&text));
+    let summary =
+        string(value, "summary").or_else(|| content_text.clone()).map(|text| text::fold(text.into()).into_owned());
     let attachments = value.get("attachments").and_then(Value::as_array).into_iter().flatten();
     Item {
         id: string(value, "id"),
-        title: string(value, "title").map(|title| text::fold(&title)),
+        title: string(value, "title").map(|title| text::fold(title.into()).into_owned()),
         link: link("url").or_else(|| link("external_url")),
         published: time("date_published"),
         updated: time("date_modified"),
-        summary: summary.or_else(|| content_html.as_deref().map(text::words)),
+        summary: summary.or_else(|| content_html.as_deref().map(|html| text::words(html, 4096))),
         content_html: content_html.or(content_text),
         authors: authors(value),
         categories: value

@@ -3,106 +3,126 @@
 //! One walk reads them all, since real documents mix them: what an element means depends on its name and
 //! on whether it stands in an item, not on the root.
 
-use std::{rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, OnceCell},
+    rc::Rc,
+    time::Duration,
+};
 
+use memchr::memmem;
 use url::Url;
 
 use super::{
-    Content, Document, Entry, Error, Format, Hints, MOST_ENTRIES, Warning, detect,
-    entry::{Child, Markup, absolute},
-    names::{Prefixes, Space, Tag, tag},
+    Content, Document, Entry, Error, Format, Hints, MOST_ENTRIES, Warning,
+    date::Region,
+    detect,
+    entity::Entities,
+    entry::{self, Child, Context, Markup, Shared},
+    link::absolute_value,
+    names::{self, Prefixes, Tag},
     text::{self, Tags},
-    xml::{Piece, Xml, attribute},
+    xml::{NESTED, Piece, Xml, attribute},
 };
 
-/// Children remembered of one entry.
-const MOST_CHILDREN: usize = 2_000;
+/// Elements remembered of one entry.
+const MOST_CHILDREN: usize = 1000;
 
+/// Reads a document of elements.
 pub(super) fn read<'t>(text: &'t str, hints: &Hints<'_>) -> Result<Document<'t>, Error> {
+    let shared = Rc::new(Shared {
+        text,
+        format: Cell::new(Format::Rss20),
+        entities: entities(text),
+        children: OnceCell::new(),
+        authors: OnceCell::new(),
+    });
     let mut walk = Walk {
         xml: Xml::new(text),
         prefixes: Prefixes::default(),
-        root: None,
+        shared: shared.clone(),
+        root: Root::None,
+        item: String::from("item"),
+        closed: false,
         base: hints.base.cloned().map(Rc::new),
+        children: Vec::new(),
         entries: Vec::new(),
-        title: None,
-        link: None,
-        link_rank: 0,
-        ttl: None,
-        period: None,
-        frequency: None,
+        about: About::default(),
         warnings: Vec::new(),
     };
     walk.run();
-    let Some(format) = walk.root else { return Err(detect::not_a_feed(text)) };
-    if walk.xml.truncated {
-        walk.warnings.push(Warning::Truncated);
-    } else if walk.xml.damaged {
-        walk.warnings.push(Warning::Damaged);
+    walk.finish(text)
+}
+
+/// The entities that the DOCTYPE declares.
+fn entities(text: &str) -> Entities {
+    let mut entities = Entities::none();
+    let head = &text.as_bytes()[..text.len().min(HEAD)];
+    if let Some(start) = memmem::find(head, b"<!DOCTYPE") {
+        let rest = &text[start..];
+        let end = memmem::find(rest.as_bytes(), b"]>").or_else(|| memchr::memchr(b'>', rest.as_bytes()));
+        if let Some(subset) = end.filter(|&end| end <= SUBSET).and_then(|end| rest.get(..end)) {
+            entities.declare(subset);
+        }
     }
-    let update_period = walk.update_period();
-    let link = walk.link.and_then(|link| absolute(link, walk.base.as_deref()));
-    Ok(Document {
-        format,
-        encoding: "",
-        title: walk.title,
-        link,
-        update_period,
-        entries: walk.entries,
-        warnings: walk.warnings,
-    })
+    entities
+}
+
+/// How far into the document its DOCTYPE is looked for, and how long it may be, in bytes.
+const HEAD: usize = 4 << 10;
+const SUBSET: usize = 256 << 10;
+
+/// What the document's outermost element made of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Root {
+    /// Nothing yet.
+    None,
+    /// A page, in which only a feed that says plainly that it is one is taken for one.
+    Html,
+    /// Some element that is no feed's: items in it may be a feed's all the same.
+    Unknown,
+    /// A feed.
+    Feed(Format),
 }
 
 struct Walk<'t> {
     xml: Xml<'t>,
     prefixes: Prefixes<'t>,
-    root: Option<Format>,
+    shared: Rc<Shared<'t>>,
+    root: Root,
+    /// What an item is called here, with prefix.
+    item: String,
+    /// The root's end tag was met.
+    closed: bool,
     base: Option<Rc<Url>>,
+    children: Vec<Child>,
     entries: Vec<Entry<'t>>,
+    about: About<'t>,
+    warnings: Vec<Warning>,
+}
+
+/// What is said of the whole feed.
+#[derive(Default)]
+struct About<'t> {
     title: Option<String>,
     link: Option<&'t str>,
     link_rank: u8,
+    language: Option<&'t str>,
     ttl: Option<&'t str>,
     period: Option<&'t str>,
     frequency: Option<&'t str>,
-    warnings: Vec<Warning>,
+    authors: Vec<String>,
+    region: Option<Region>,
 }
 
 impl<'t> Walk<'t> {
     fn run(&mut self) {
-        let mut closed = false;
         loop {
             match self.xml.next() {
-                Piece::Start { name, attributes, empty } => {
-                    self.prefixes.declare(attributes);
-                    let (space, local) = self.prefixes.resolve(name);
-                    match tag(space, local) {
-                        Tag::Item if self.root.is_some() || !empty => {
-                            if self.root.is_none() {
-                                self.root = Some(if local.eq_ignore_ascii_case("entry") {
-                                    Format::Atom10
-                                } else {
-                                    Format::Rss20
-                                });
-                            }
-                            self.entry(name, attributes, empty);
-                        }
-                        Tag::Container => {
-                            closed = false;
-                            self.root = self.root.or_else(|| format(local, attributes));
-                            if let Some(base) = attribute(attributes, "xml:base") {
-                                self.rebase(base);
-                            }
-                        }
-                        _ if self.root.is_none() => {}
-                        found => self.about(name, found, attributes, empty),
-                    }
-                }
+                Piece::Start { name, attributes, empty } => self.start(name, attributes, empty),
                 Piece::End(name) => {
                     let (_, local) = self.prefixes.resolve(name);
-                    closed |= ["rss", "feed", "rdf"].iter().any(|root| local.eq_ignore_ascii_case(root));
+                    self.closed |= ["rss", "feed", "rdf"].iter().any(|root| local.eq_ignore_ascii_case(root));
                 }
-                Piece::Text(_) | Piece::DocType(_) => {}
                 Piece::Eof => break,
             }
             if self.entries.len() >= MOST_ENTRIES {
@@ -110,109 +130,235 @@ impl<'t> Walk<'t> {
                 return;
             }
         }
-        self.xml.truncated |= !closed;
+        self.xml.truncated |= !self.closed && matches!(self.root, Root::Feed(_));
     }
 
-    fn rebase(&mut self, base: &str) {
-        let joined = match &self.base {
-            Some(known) => known.join(base.trim()).ok(),
-            None => Url::parse(base.trim()).ok(),
-        };
-        if let Some(joined) = joined {
-            self.base = Some(Rc::new(joined));
+    fn start(&mut self, name: &'t str, attributes: &'t str, empty: bool) {
+        self.prefixes.declare(attributes);
+        let (space, local) = self.prefixes.resolve(name);
+        match names::tag(space, local) {
+            Tag::Container => self.container(name, local, attributes),
+            Tag::Item if self.root != Root::Html => self.entry(name, attributes, empty),
+            found => match self.root {
+                Root::None if ["html", "head", "body"].iter().any(|html| local.eq_ignore_ascii_case(html)) => {
+                    self.root = Root::Html;
+                }
+                Root::None => self.root = Root::Unknown,
+                Root::Feed(_) => self.describe(name, found, attributes, empty),
+                Root::Html | Root::Unknown => {}
+            },
+        }
+    }
+
+    fn container(&mut self, name: &str, local: &str, attributes: &'t str) {
+        let format = format(local, attributes);
+        let plain = attributes.contains("version") || attributes.contains("xmlns");
+        match (self.root, format) {
+            (Root::Feed(_), _) => {}
+            (Root::Html, Some(_)) if !plain => return,
+            (_, Some(format)) => {
+                self.root = Root::Feed(format);
+                self.closed = false;
+                let prefix = name.rsplit_once(':').map(|(prefix, _)| prefix).filter(|_| format != Format::Rss10);
+                let item = if local.eq_ignore_ascii_case("feed") { "entry" } else { "item" };
+                self.item = prefix.map_or_else(|| item.to_owned(), |prefix| format!("{prefix}:{item}"));
+            }
+            (_, None) => return,
+        }
+        if let Some(base) = attribute(attributes, "xml:base") {
+            self.base = rebased(self.base.as_ref(), base);
+        }
+        if let Some(language) = attribute(attributes, "xml:lang") {
+            self.about.language = Some(language);
+        }
+        if local.eq_ignore_ascii_case("channel") && names::is_cdf(attributes) {
+            self.root = Root::Feed(Format::Cdf);
         }
     }
 
     /// An element that speaks of the whole feed.
-    fn about(&mut self, name: &'t str, found: Tag, attributes: &'t str, empty: bool) {
-        let body = if empty { "" } else { self.skip(name, found) };
+    fn describe(&mut self, name: &'t str, found: Tag, attributes: &'t str, empty: bool) {
+        let item = std::mem::take(&mut self.item);
+        let body = if empty { "" } else { self.xml.element(name, &item, 0, found.is_short()) };
+        self.item = item;
+        let about = &mut self.about;
         match found {
-            Tag::Title if self.title.is_none() => {
-                let title = super::entry::title(body, attributes);
-                self.title = (!title.is_empty()).then_some(title);
+            Tag::Title | Tag::DcTitle if about.title.is_none() => {
+                let title = entry::title(body, attributes, &self.shared.entities);
+                about.title = (!title.is_empty()).then(|| title.into_owned());
             }
             Tag::Link => {
                 let href = attribute(attributes, "href");
-                let rank = match (href, attribute(attributes, "rel")) {
-                    (None, _) => 3,
-                    (Some(_), None | Some("alternate")) => 2,
-                    (Some(_), Some("self")) => 0,
+                let rank = match (attribute(attributes, "rel"), href) {
+                    (None, None) => 3,
+                    (None | Some("alternate"), _) => 2,
                     _ => 0,
                 };
                 let link = href.unwrap_or(body).trim();
-                if rank > self.link_rank && !link.is_empty() {
-                    self.link = Some(link);
-                    self.link_rank = rank;
+                if rank > about.link_rank && !link.is_empty() {
+                    about.link = Some(link);
+                    about.link_rank = rank;
                 }
             }
-            Tag::Ttl => self.ttl = Some(body),
-            Tag::UpdatePeriod => self.period = Some(body),
-            Tag::UpdateFrequency => self.frequency = Some(body),
+            Tag::Author if about.authors.len() < 10 => {
+                let author = entry::author(body, &self.shared.entities);
+                if !author.is_empty() {
+                    about.authors.push(author);
+                }
+            }
+            Tag::Language => about.language = Some(body),
+            Tag::Ttl => about.ttl = Some(body),
+            Tag::UpdatePeriod => about.period = Some(body),
+            Tag::UpdateFrequency => about.frequency = Some(body),
             _ => {}
         }
     }
 
-    /// The element's span; one that holds items is entered instead.
-    fn skip(&mut self, name: &'t str, found: Tag) -> &'t str {
-        self.xml.element(name, "item", found.is_short())
-    }
-
     fn entry(&mut self, name: &'t str, attributes: &'t str, empty: bool) {
-        let mut base = self.base.clone();
-        if let Some(own) = attribute(attributes, "xml:base") {
-            let joined = match &base {
-                Some(known) => known.join(own.trim()).ok(),
-                None => Url::parse(own.trim()).ok(),
-            };
-            base = joined.map(Rc::new).or(base);
+        let base = match attribute(attributes, "xml:base") {
+            Some(own) => rebased(self.base.as_ref(), own),
+            None => self.base.clone(),
+        };
+        let first = self.children.len();
+        if !empty && !self.elements(name) {
+            // cut off in the middle of an element: what identifies the item may be cut too
+            self.children.truncate(first);
+            return;
         }
-        let mut children = Vec::with_capacity(16);
-        let mut position = self.xml.position();
-        while !empty {
-            match self.xml.next() {
-                Piece::Start { name: child, attributes, empty } => {
-                    self.prefixes.declare(attributes);
-                    let (space, local) = self.prefixes.resolve(child);
-                    let found = tag(space, local);
-                    if found == Tag::Item && (child == name || space == Space::Core) {
-                        // the last item was never closed
-                        self.xml.damaged = true;
-                        self.xml.restart(position);
-                        break;
-                    }
-                    let body = if empty { "" } else { self.xml.element(child, name, found.is_short()) };
-                    if found != Tag::Other && children.len() < MOST_CHILDREN {
-                        children.push(Child { tag: found, name: child, local, attributes, body });
-                    }
-                }
-                Piece::End(end) if end == name => break,
-                Piece::End(end) => {
-                    let (space, local) = self.prefixes.resolve(end);
-                    if matches!(tag(space, local), Tag::Container | Tag::Item) {
-                        self.xml.damaged = true;
-                        if tag(space, local) == Tag::Container {
-                            self.xml.restart(position);
-                        }
-                        break;
-                    }
-                }
-                Piece::Text(_) | Piece::DocType(_) => {}
-                Piece::Eof => {
-                    self.xml.truncated = true;
-                    break;
-                }
-            }
-            position = self.xml.position();
-        }
-        let markup = Markup::new(children, attributes, base, &mut self.warnings);
+        let region = self.region();
+        let context = Context { shared: &self.shared, base, region };
+        let children = first as u32..self.children.len() as u32;
+        let markup = Markup::new(&self.children, children, attributes, context, &mut self.warnings);
+        // a document of nothing but bad dates has one warning, not a million
+        self.warnings.dedup();
         self.entries.push(Entry(Content::Markup(markup)));
     }
 
-    fn update_period(&self) -> Option<Duration> {
-        if let Some(minutes) = self.ttl.and_then(|ttl| text::value(ttl, Tags::Drop).trim().parse::<u32>().ok()) {
-            return (minutes > 0).then(|| Duration::from_secs(u64::from(minutes) * 60));
+    /// Takes up the elements of an item; whether they are whole.
+    fn elements(&mut self, item: &'t str) -> bool {
+        let first = self.children.len();
+        loop {
+            let position = self.xml.position();
+            match self.xml.next() {
+                Piece::Start { name, attributes, empty } => {
+                    self.prefixes.declare(attributes);
+                    let (space, local) = self.prefixes.resolve(name);
+                    let found = names::tag(space, local);
+                    if found == Tag::Item && name == item {
+                        if empty {
+                            continue;
+                        }
+                        // the one before was never closed
+                        self.xml.damaged = true;
+                        self.xml.restart(position);
+                        return true;
+                    }
+                    let flattened = matches!(found, Tag::MediaGroup | Tag::MediaContent);
+                    let body =
+                        if empty || flattened { "" } else { self.xml.element(name, item, NESTED, found.is_short()) };
+                    if self.xml.truncated {
+                        return false;
+                    }
+                    if found != Tag::Other && self.children.len() - first < MOST_CHILDREN {
+                        self.children.push(Child::new(self.shared.text, found, name, attributes, body));
+                    }
+                }
+                Piece::End(end) if end == item => return true,
+                Piece::End(end) => {
+                    let (space, local) = self.prefixes.resolve(end);
+                    match names::tag(space, local) {
+                        Tag::Container => {
+                            self.xml.damaged = true;
+                            self.xml.restart(position);
+                            return true;
+                        }
+                        Tag::Item => {
+                            self.xml.damaged = true;
+                            return true;
+                        }
+                        _ => {}
+                    }
+                }
+                Piece::Eof => return true,
+            }
         }
-        let hours = match text::value(self.period?, Tags::Drop).to_ascii_lowercase().as_str() {
+    }
+
+    /// Where the feed comes from, once its own description was read.
+    fn region(&mut self) -> Region {
+        *self.about.region.get_or_insert_with(|| {
+            let link = self.about.link.and_then(|link| Url::parse(link).ok());
+            let host = link.as_ref().or(self.base.as_deref()).and_then(Url::host_str);
+            Region::of(self.about.language, host)
+        })
+    }
+
+    fn finish(mut self, text: &'t str) -> Result<Document<'t>, Error> {
+        let format = match self.root {
+            Root::Feed(format) => format,
+            // items without a feed around them: a piece of one, if they hold what items hold
+            Root::None | Root::Unknown if self.holds_news() => {
+                if self.entries.is_empty() {
+                    Format::Rss20
+                } else {
+                    self.guessed()
+                }
+            }
+            Root::None | Root::Unknown | Root::Html => return Err(detect::not_a_feed(text)),
+        };
+        if self.xml.truncated {
+            self.warnings.push(Warning::Truncated);
+        } else if self.xml.damaged {
+            self.warnings.push(Warning::Damaged);
+        }
+        let update_period = self.about.update_period();
+        let link = self.about.link.and_then(|link| absolute_value(link, self.base.as_deref(), &self.shared.entities));
+        let link = link.map(std::borrow::Cow::into_owned);
+        let atom = matches!(format, Format::Atom03 | Format::Atom10);
+        self.shared.format.set(format);
+        // each is set once, here
+        let _ = self.shared.children.set(self.children);
+        let _ = self.shared.authors.set(if atom { self.about.authors } else { Vec::new() });
+        Ok(Document {
+            format,
+            encoding: "",
+            title: self.about.title,
+            link,
+            update_period,
+            entries: self.entries,
+            warnings: self.warnings,
+        })
+    }
+
+    fn holds_news(&self) -> bool {
+        self.entries.iter().any(|entry| {
+            let facts = entry.facts();
+            facts.title.is_some() && (facts.link.is_some() || facts.id.is_some() || facts.time.is_some())
+        })
+    }
+
+    fn guessed(&self) -> Format {
+        if self.item.ends_with("entry") { Format::Atom10 } else { Format::Rss20 }
+    }
+}
+
+fn rebased(known: Option<&Rc<Url>>, base: &str) -> Option<Rc<Url>> {
+    let joined = match known {
+        Some(known) => known.join(base.trim()),
+        None => Url::parse(base.trim()),
+    };
+    joined.ok().map(Rc::new).or_else(|| known.cloned())
+}
+
+impl About<'_> {
+    fn update_period(&self) -> Option<Duration> {
+        let none = Entities::none();
+        let text = |raw: &str| text::value(raw, Tags::Drop, &none).to_ascii_lowercase();
+        let number = |raw: &str| text(raw).parse::<u32>().ok().filter(|&n| n > 0);
+        if let Some(minutes) = self.ttl.and_then(number) {
+            return Some(Duration::from_secs(u64::from(minutes) * 60));
+        }
+        let hours = match text(self.period?).as_str() {
             "hourly" => 1,
             "daily" => 24,
             "weekly" => 24 * 7,
@@ -220,8 +366,7 @@ impl<'t> Walk<'t> {
             "yearly" => 24 * 365,
             _ => return None,
         };
-        let frequency = self.frequency.and_then(|f| text::value(f, Tags::Drop).parse::<u32>().ok()).unwrap_or(1).max(1);
-        Some(Duration::from_secs(hours * 3600 / u64::from(frequency)))
+        Some(Duration::from_secs(hours * 3600) / self.frequency.and_then(number).unwrap_or(1))
     }
 }
 

@@ -15,6 +15,7 @@ pub(super) enum Space {
     Syndication,
     FeedBurner,
     Torrent,
+    YouTube,
     Rdf,
     Xhtml,
     Other,
@@ -23,34 +24,44 @@ pub(super) enum Space {
 /// Prefixes as declared in this document.
 #[derive(Default)]
 pub(super) struct Prefixes<'t> {
-    declared: Vec<(&'t str, Space)>,
+    known: Vec<(&'t str, Space)>,
 }
 
-/// Declarations remembered.
-const DECLARED: usize = 64;
+/// Prefixes remembered.
+const KNOWN: usize = 64;
 
 impl<'t> Prefixes<'t> {
     /// Takes up the declarations of a tag.
     pub(super) fn declare(&mut self, tag: &'t str) {
-        if !tag.contains("xmlns") {
+        if memchr::memchr(b':', tag.as_bytes()).is_none() || !tag.contains("xmlns:") {
             return;
         }
         for attribute in attributes(tag) {
-            let Some(prefix) = attribute.name.strip_prefix("xmlns:") else { continue };
-            if self.declared.len() < DECLARED && !self.declared.iter().any(|(known, _)| *known == prefix) {
-                self.declared.push((prefix, space_of(attribute.value)));
+            if let Some(prefix) = attribute.name.strip_prefix("xmlns:") {
+                let space = match space_of(attribute.value) {
+                    Space::Other => conventional(prefix).unwrap_or(Space::Other),
+                    space => space,
+                };
+                self.learn(prefix, space);
             }
         }
     }
 
-    /// The vocabulary and the local name.
-    pub(super) fn resolve<'n>(&self, name: &'n str) -> (Space, &'n str) {
-        let Some((prefix, local)) = name.split_once(':') else { return (Space::Core, name) };
-        let declared = self.declared.iter().find(|(known, _)| *known == prefix).map(|(_, space)| *space);
-        let space = match declared {
-            Some(Space::Other) | None => conventional(prefix).or(declared).unwrap_or(Space::Other),
-            Some(space) => space,
-        };
+    fn learn(&mut self, prefix: &'t str, space: Space) {
+        if self.known.len() < KNOWN && !self.known.iter().any(|(known, _)| *known == prefix) {
+            self.known.push((prefix, space));
+        }
+    }
+
+    /// The vocabulary and the local name. A prefix that nobody declared means what it usually does.
+    pub(super) fn resolve(&mut self, name: &'t str) -> (Space, &'t str) {
+        let Some(colon) = memchr::memchr(b':', name.as_bytes()) else { return (Space::Core, name) };
+        let (prefix, local) = (&name[..colon], &name[colon + 1..]);
+        if let Some((_, space)) = self.known.iter().find(|(known, _)| *known == prefix) {
+            return (*space, local);
+        }
+        let space = conventional(prefix).unwrap_or(Space::Other);
+        self.learn(prefix, space);
         (space, local)
     }
 }
@@ -67,6 +78,7 @@ fn conventional(prefix: &str) -> Option<Space> {
         "feedburner" => Space::FeedBurner,
         "nyaa" | "torrent" | "torznab" => Space::Torrent,
         "rdf" => Space::Rdf,
+        "yt" => Space::YouTube,
         _ => return None,
     })
 }
@@ -90,6 +102,7 @@ pub(super) fn space_of(uri: &str) -> Space {
             Space::Torrent
         }
         "www.w3.org/1999/02/22-rdf-syntax-ns" => Space::Rdf,
+        "www.youtube.com/xml/schemas/2015" => Space::YouTube,
         "www.w3.org/1999/xhtml" => Space::Xhtml,
         _ if after.starts_with("purl.org/rss/1.0/modules") => Space::Other,
         _ if after.starts_with("purl.org/rss")
@@ -116,7 +129,8 @@ pub(super) enum Tag {
     Item,
     Container,
     Title,
-    MediaTitle,
+    DcTitle,
+    OtherTitle,
     Link,
     OrigLink,
     Id,
@@ -126,6 +140,7 @@ pub(super) enum Tag {
     MediaDescription,
     ItunesSummary,
     Published,
+    Issued,
     Created,
     Updated,
     DcDate,
@@ -142,12 +157,20 @@ pub(super) enum Tag {
     Ttl,
     UpdatePeriod,
     UpdateFrequency,
-    Torrent,
-    Comments,
+    Extra,
+    Language,
     Other,
 }
 
 impl Tag {
+    /// Whether the element goes into one of an item's lists.
+    pub(super) fn is_listed(self) -> bool {
+        matches!(
+            self,
+            Self::Author | Self::Creator | Self::Category | Self::Keywords | Self::Enclosure | Self::Link | Self::Extra
+        )
+    }
+
     /// Whether the element holds a word or two, never markup: its span ends at the first tag.
     pub(super) fn is_short(self) -> bool {
         matches!(
@@ -156,6 +179,8 @@ impl Tag {
                 | Self::OrigLink
                 | Self::Id
                 | Self::Published
+                | Self::Issued
+                | Self::Language
                 | Self::Created
                 | Self::Updated
                 | Self::DcDate
@@ -165,7 +190,6 @@ impl Tag {
                 | Self::Ttl
                 | Self::UpdatePeriod
                 | Self::UpdateFrequency
-                | Self::Comments
         )
     }
 }
@@ -177,11 +201,12 @@ pub(super) fn tag(space: Space, local: &str) -> Tag {
     lower.copy_from_slice(local.as_bytes());
     lower.make_ascii_lowercase();
     match (space, &*lower) {
-        (Space::Core | Space::Other, b"item" | b"entry") => Tag::Item,
+        (Space::Core | Space::Other | Space::Rdf, b"item" | b"entry") => Tag::Item,
         (Space::Core, b"rss" | b"channel" | b"feed") | (Space::Rdf, b"rdf") => Tag::Container,
         (Space::Core, b"rdf") => Tag::Container,
         (Space::Core, b"title") => Tag::Title,
-        (Space::Dc | Space::DcTerms | Space::Itunes | Space::Media, b"title") => Tag::MediaTitle,
+        (Space::Dc | Space::DcTerms, b"title") => Tag::DcTitle,
+        (Space::Itunes | Space::Media, b"title") => Tag::OtherTitle,
         (Space::Core, b"link") => Tag::Link,
         (Space::FeedBurner, b"origlink") => Tag::OrigLink,
         (Space::Core, b"guid" | b"id") => Tag::Id,
@@ -194,18 +219,18 @@ pub(super) fn tag(space: Space, local: &str) -> Tag {
             Tag::MediaDescription
         }
         (Space::Itunes, b"summary" | b"subtitle") => Tag::ItunesSummary,
-        (Space::Core, b"pubdate" | b"published" | b"issued") => Tag::Published,
-        (Space::DcTerms, b"issued" | b"available") => Tag::Published,
+        (Space::Core, b"pubdate" | b"published") => Tag::Published,
+        (Space::Core | Space::DcTerms, b"issued") => Tag::Issued,
         (Space::Core, b"created") | (Space::DcTerms, b"created") => Tag::Created,
         (Space::Core, b"updated" | b"modified" | b"lastbuilddate") | (Space::DcTerms, b"modified") => Tag::Updated,
         (Space::Dc | Space::DcTerms, b"date") | (Space::Core, b"date") => Tag::DcDate,
-        (Space::Core, b"author" | b"contributor") => Tag::Author,
-        (Space::Dc | Space::DcTerms, b"creator" | b"contributor") | (Space::Itunes, b"author") => Tag::Creator,
+        (Space::Core, b"author") => Tag::Author,
+        (Space::Dc | Space::DcTerms, b"creator" | b"author") | (Space::Itunes, b"author") => Tag::Creator,
         (Space::Core, b"category") | (Space::Dc, b"subject") => Tag::Category,
         (Space::Media, b"category") => Tag::Category,
         (Space::Media | Space::Itunes, b"keywords") => Tag::Keywords,
         (Space::Core, b"enclosure") => Tag::Enclosure,
-        (Space::Media, b"group") => Tag::MediaGroup,
+        (Space::Media, b"group") | (Space::Torrent, b"torrent") => Tag::MediaGroup,
         (Space::Media, b"content") => Tag::MediaContent,
         (Space::Media, b"thumbnail") => Tag::MediaThumbnail,
         (Space::Itunes, b"image") => Tag::ItunesImage,
@@ -213,8 +238,14 @@ pub(super) fn tag(space: Space, local: &str) -> Tag {
         (Space::Core, b"ttl") => Tag::Ttl,
         (Space::Syndication, b"updateperiod") => Tag::UpdatePeriod,
         (Space::Syndication, b"updatefrequency") => Tag::UpdateFrequency,
-        (Space::Core, b"comments") => Tag::Comments,
-        (Space::Torrent, _) => Tag::Torrent,
+        (Space::Core, b"comments") => Tag::Extra,
+        (Space::Core, b"language") | (Space::Dc, b"language") => Tag::Language,
+        (Space::Torrent | Space::YouTube, _) => Tag::Extra,
         _ => Tag::Other,
     }
+}
+
+/// Whether a channel is one of the Channel Definition Format, which names its page in an attribute.
+pub(super) fn is_cdf(tag: &str) -> bool {
+    super::xml::attribute(tag, "href").is_some()
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr2, memmem};
 
-use super::entity;
+use super::entity::{self, Entities, Meaning};
 
 /// What becomes of tags inside a text element.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -18,8 +18,13 @@ pub(super) enum Tags {
 const CDATA: &str = "<![CDATA[";
 const CDATA_END: &str = "]]>";
 
-/// The value of an element: references resolved, CDATA taken as it stands, comments left out.
-pub(super) fn value(raw: &str, tags: Tags) -> Cow<'_, str> {
+/// Whether the whole element is one CDATA section.
+pub(super) fn is_cdata(raw: &str) -> bool {
+    raw.trim_start().starts_with(CDATA)
+}
+
+/// The value of an element: references resolved once, CDATA taken as it stands, comments left out, trimmed.
+pub(super) fn value<'t>(raw: &'t str, tags: Tags, entities: &Entities) -> Cow<'t, str> {
     let raw = raw.trim();
     if memchr2(b'<', b'&', raw.as_bytes()).is_none() {
         return Cow::Borrowed(raw);
@@ -37,7 +42,7 @@ pub(super) fn value(raw: &str, tags: Tags) -> Cow<'_, str> {
         out.push_str(&rest[..at]);
         rest = &rest[at..];
         if rest.as_bytes()[0] == b'&' {
-            rest = reference(rest, &mut out);
+            rest = reference(rest, &mut out, entities);
         } else if let Some(inner) = rest.strip_prefix(CDATA) {
             let end = memmem::find(inner.as_bytes(), CDATA_END.as_bytes());
             out.push_str(&inner[..end.unwrap_or(inner.len())]);
@@ -55,24 +60,21 @@ pub(super) fn value(raw: &str, tags: Tags) -> Cow<'_, str> {
         }
     }
     out.push_str(rest);
-    match out.trim() {
-        trimmed if trimmed.len() == out.len() => Cow::Owned(out),
-        trimmed => Cow::Owned(trimmed.to_owned()),
+    out.truncate(out.trim_end().len());
+    let leading = out.len() - out.trim_start().len();
+    if leading > 0 {
+        out.drain(..leading);
     }
+    Cow::Owned(out)
 }
 
 /// Resolves what begins with an ampersand; what is no reference stays as it is.
-fn reference<'t>(rest: &'t str, out: &mut String) -> &'t str {
-    match entity::resolve(&rest[1..]) {
-        Some((c, used)) => {
-            out.push(c);
-            &rest[1 + used..]
-        }
-        None => {
-            out.push('&');
-            &rest[1..]
-        }
+fn reference<'t>(rest: &'t str, out: &mut String, entities: &Entities) -> &'t str {
+    let used = entity::append(out, &rest[1..], entities);
+    if used == 0 {
+        out.push('&');
     }
+    &rest[1 + used..]
 }
 
 /// Where the tag that begins here ends, behind its `>`; nothing where `<` begins no tag.
@@ -80,7 +82,10 @@ pub(super) fn tag_end(rest: &str) -> Option<usize> {
     let bytes = rest.as_bytes();
     let first = match bytes.get(1)? {
         b'/' => bytes.get(2)?,
-        b'!' | b'?' => return Some(memchr(b'>', bytes)? + 1),
+        b'!' | b'?' => {
+            let end = memchr2(b'>', b'<', &bytes[1..])? + 1;
+            return (bytes[end] == b'>').then_some(end + 1);
+        }
         first => first,
     };
     if !first.is_ascii_alphabetic() {
@@ -88,93 +93,278 @@ pub(super) fn tag_end(rest: &str) -> Option<usize> {
     }
     let mut at = 2;
     loop {
-        at += memchr::memchr3(b'>', b'"', b'<', &bytes[at..])?;
+        at += memchr::memchr3(b'>', b'"', b'<', bytes.get(at..)?)?;
         match bytes[at] {
             b'>' => return Some(at + 1),
             b'<' => return None,
-            _ => {
-                // a quoted value may hold ">"; a quote without its other half is no quote
-                match memchr(b'"', &bytes[at + 1..]) {
-                    Some(close) => at += close + 2,
-                    None => at += 1,
-                }
-            }
+            // a quoted value may hold ">"; a quote without its other half is no quote
+            _ => at += memchr(b'"', &bytes[at + 1..]).map_or(1, |close| close + 2),
         }
     }
 }
-
-/// The words of an HTML fragment: tags out, references decoded once, white space folded.
-pub(super) fn words(html: &str) -> String {
-    let mut out = Words { text: String::with_capacity(html.len().min(1 << 16)), gap: false };
-    let mut rest = html;
-    while let Some(at) = memchr2(b'<', b'&', rest.as_bytes()) {
-        out.push(&rest[..at]);
-        rest = &rest[at..];
-        if rest.as_bytes()[0] == b'&' {
-            let mut c = String::new();
-            rest = reference(rest, &mut c);
-            out.push(&c);
-        } else if rest.starts_with("<!--") {
-            rest = memmem::find(rest.as_bytes(), b"-->").map_or("", |end| &rest[end + 3..]);
-        } else if let Some(end) = tag_end(rest) {
-            let name = tag_name(&rest[..end]);
-            if BLOCKS.iter().any(|block| name.eq_ignore_ascii_case(block)) {
-                out.gap = true;
-            }
-            let silent = SILENT.iter().find(|silent| name.eq_ignore_ascii_case(silent));
-            rest = match silent {
-                Some(silent) if !rest.starts_with("</") => after_element(&rest[end..], silent),
-                _ => &rest[end..],
-            };
-        } else {
-            out.push("<");
-            rest = &rest[1..];
-        }
-    }
-    out.push(rest);
-    out.text
-}
-
-/// Elements that break a line.
-const BLOCKS: &[&str] = &[
-    "p",
-    "br",
-    "div",
-    "li",
-    "ul",
-    "ol",
-    "tr",
-    "td",
-    "th",
-    "table",
-    "h1",
-    "h2",
-    "h3",
-    "h4",
-    "h5",
-    "h6",
-    "hr",
-    "blockquote",
-    "pre",
-    "section",
-    "article",
-    "figure",
-    "figcaption",
-    "dl",
-    "dt",
-    "dd",
-    "header",
-    "footer",
-];
-
-/// Elements whose text is not for readers.
-const SILENT: &[&str] = &["script", "style"];
 
 /// The name of the tag that begins here, without its slash.
 pub(super) fn tag_name(tag: &str) -> &str {
     let name = tag.trim_start_matches(['<', '/']);
     let end = name.bytes().position(|b| !(b.is_ascii_alphanumeric() || b == b':' || b == b'-')).unwrap_or(name.len());
     &name[..end]
+}
+
+/// The words of an HTML fragment: tags out, references decoded once, white space folded, cut before the
+/// word that would make it longer than `longest` bytes.
+pub(super) fn words(html: &str, longest: usize) -> String {
+    let none = Entities::none();
+    let mut out = Folded::with_capacity(html.len().min(longest));
+    let mut rest = html;
+    while out.text.len() <= longest {
+        let at = out.run(rest);
+        rest = &rest[at..];
+        match rest.as_bytes().first() {
+            None => break,
+            Some(b'&') => {
+                rest = match none.resolve(&rest[1..]) {
+                    Some((Meaning::Char(c), used)) => {
+                        out.push(c.encode_utf8(&mut [0; 4]));
+                        &rest[1 + used..]
+                    }
+                    _ => {
+                        out.word("&");
+                        &rest[1..]
+                    }
+                };
+            }
+            Some(_) if rest.starts_with("<!--") => {
+                rest = memmem::find(rest.as_bytes(), b"-->").map_or("", |end| &rest[end + 3..]);
+            }
+            Some(_) => rest = out.tag(rest),
+        }
+    }
+    cut(out.text, longest)
+}
+
+/// At most `longest` bytes, cut between words where that is near, with an ellipsis.
+pub(super) fn cut(mut text: String, longest: usize) -> String {
+    if text.len() > longest {
+        let end = (0..=longest).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+        let end = text[..end].rfind(' ').filter(|&space| space > longest / 2).unwrap_or(end);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+/// White space folded, controls replaced.
+pub(super) fn fold(text: Cow<'_, str>) -> Cow<'_, str> {
+    if is_folded(&text) {
+        return text;
+    }
+    let mut out = Folded::with_capacity(text.len());
+    out.push(&text);
+    Cow::Owned(out.text)
+}
+
+fn is_folded(text: &str) -> bool {
+    let mut previous = b' ';
+    let even = if text.starts_with(' ') { 0 } else { even(text.as_bytes(), 0) };
+    if even > 0 {
+        previous = text.as_bytes()[even - 1];
+    }
+    for &b in &text.as_bytes()[even..] {
+        let class = CLASS[usize::from(b)];
+        if class == Class::Space && (b != b' ' || previous == b' ') || class == Class::Control || class == Class::Wide {
+            return false;
+        }
+        previous = b;
+    }
+    text.is_empty() || previous != b' '
+}
+
+/// How far the text goes on in plain bytes with single spaces between them, eight at a time. May stop early;
+/// does not stop behind a space.
+fn even(bytes: &[u8], from: usize) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    // the lowest flagged byte is a true one, those above it may be flagged by a borrow
+    let byte = |x: u64, b: u8| {
+        let y = x ^ (ONES * u64::from(b));
+        y.wrapping_sub(ONES) & !y & HIGH
+    };
+    let mut at = from;
+    let mut space_before = false;
+    for chunk in bytes[from..].as_chunks::<8>().0 {
+        let x = u64::from_le_bytes(*chunk);
+        let less = x.wrapping_sub(ONES * 0x20) & !x;
+        let mut special = (less & HIGH) | byte(x, b'<') | byte(x, b'&') | byte(x, 0x7f);
+        if x & HIGH != 0 {
+            special |= byte(x, 0xc2) | byte(x, 0xe1) | byte(x, 0xe2) | byte(x, 0xe3);
+        }
+        let y = x ^ (ONES * 0x20);
+        let spaces = !(((y & !HIGH) + !HIGH) | y | !HIGH);
+        let doubled = spaces & ((spaces << 8) | (u64::from(space_before) << 7));
+        if special | doubled != 0 {
+            at += (special | doubled).trailing_zeros() as usize / 8;
+            break;
+        }
+        space_before = spaces >> 63 == 1;
+        at += 8;
+    }
+    if at > from && bytes[at - 1] == b' ' { at - 1 } else { at }
+}
+
+/// What a byte means to the folding of white space.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Plain,
+    Space,
+    /// `<` and `&`.
+    Markup,
+    /// What no text should hold.
+    Control,
+    /// May begin a white space beyond ASCII, or a C1 control.
+    Wide,
+}
+
+const CLASS: [Class; 256] = {
+    let mut table = [Class::Plain; 256];
+    let mut b = 0;
+    while b < 0x20 {
+        table[b] = Class::Control;
+        b += 1;
+    }
+    table[0x7f] = Class::Control;
+    table[b' ' as usize] = Class::Space;
+    table[b'\t' as usize] = Class::Space;
+    table[b'\n' as usize] = Class::Space;
+    table[0x0b] = Class::Space;
+    table[0x0c] = Class::Space;
+    table[b'\r' as usize] = Class::Space;
+    table[b'<' as usize] = Class::Markup;
+    table[b'&' as usize] = Class::Markup;
+    table[0xc2] = Class::Wide;
+    table[0xe1] = Class::Wide;
+    table[0xe2] = Class::Wide;
+    table[0xe3] = Class::Wide;
+    table
+};
+
+/// Text under construction, white space folded.
+struct Folded {
+    text: String,
+    /// White space is due before the next word.
+    gap: bool,
+}
+
+impl Folded {
+    fn with_capacity(bytes: usize) -> Self {
+        Self { text: String::with_capacity(bytes), gap: false }
+    }
+
+    /// Takes all of the text, markup signs too.
+    fn push(&mut self, text: &str) {
+        let mut rest = text;
+        loop {
+            rest = &rest[self.run(rest)..];
+            // both signs are ASCII
+            if rest.is_empty() {
+                return;
+            }
+            self.word(&rest[..1]);
+            rest = &rest[1..];
+        }
+    }
+
+    /// Takes text up to the next sign of markup, and tells where that is.
+    fn run(&mut self, text: &str) -> usize {
+        let bytes = text.as_bytes();
+        let class = |at: usize| bytes.get(at).map_or(Class::Markup, |&b| CLASS[usize::from(b)]);
+        let mut start = 0;
+        let mut at = 0;
+        loop {
+            match class(at) {
+                Class::Plain => at = even(bytes, at + 1),
+                // a single space between words is part of the run
+                Class::Space if at > start && bytes[at] == b' ' && class(at + 1) == Class::Plain => at += 2,
+                Class::Space => {
+                    self.word(&text[start..at]);
+                    self.gap = true;
+                    at += 1;
+                    start = at;
+                }
+                Class::Control => {
+                    self.word(&text[start..at]);
+                    self.word("\u{fffd}");
+                    at += 1;
+                    start = at;
+                }
+                Class::Wide => {
+                    let c = text[at..].chars().next().unwrap_or_default();
+                    if c.is_whitespace() {
+                        self.word(&text[start..at]);
+                        self.gap = true;
+                        start = at + c.len_utf8();
+                        at = start;
+                    } else {
+                        at = even(bytes, at + c.len_utf8());
+                    }
+                }
+                Class::Markup => {
+                    self.word(&text[start..at]);
+                    return at;
+                }
+            }
+        }
+    }
+
+    fn word(&mut self, word: &str) {
+        if word.is_empty() {
+            return;
+        }
+        if self.gap && !self.text.is_empty() {
+            self.text.push(' ');
+        }
+        self.gap = false;
+        self.text.push_str(word);
+    }
+
+    /// Passes over the tag that begins here, or takes its `<` as text.
+    fn tag<'t>(&mut self, rest: &'t str) -> &'t str {
+        let Some(end) = tag_end(rest) else {
+            self.word("<");
+            return &rest[1..];
+        };
+        let name = tag_name(&rest[..end]);
+        match flow(name) {
+            Flow::Block => self.gap = true,
+            Flow::Silent if !rest.starts_with("</") => return after_element(&rest[end..], name),
+            Flow::Inline | Flow::Silent => {}
+        }
+        &rest[end..]
+    }
+}
+
+/// What an HTML element means to the text in it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    /// It goes on in the line.
+    Inline,
+    /// It breaks the line.
+    Block,
+    /// It is not for readers.
+    Silent,
+}
+
+fn flow(name: &str) -> Flow {
+    let mut buffer = [0u8; 10];
+    let Some(lower) = buffer.get_mut(..name.len()) else { return Flow::Inline };
+    lower.copy_from_slice(name.as_bytes());
+    lower.make_ascii_lowercase();
+    match &*lower {
+        b"p" | b"br" | b"div" | b"li" | b"ul" | b"ol" | b"tr" | b"td" | b"th" | b"table" | b"hr" | b"pre" | b"dl"
+        | b"dt" | b"dd" | b"h1" | b"h2" | b"h3" | b"h4" | b"h5" | b"h6" | b"blockquote" | b"section" | b"article"
+        | b"figure" | b"figcaption" | b"header" | b"footer" => Flow::Block,
+        b"script" | b"style" => Flow::Silent,
+        _ => Flow::Inline,
+    }
 }
 
 fn after_element<'t>(rest: &'t str, name: &str) -> &'t str {
@@ -187,49 +377,11 @@ fn after_element<'t>(rest: &'t str, name: &str) -> &'t str {
     ""
 }
 
-/// Text under construction, white space folded.
-struct Words {
-    text: String,
-    gap: bool,
-}
-
-impl Words {
-    fn push(&mut self, text: &str) {
-        let mut words = text.split_whitespace();
-        let Some(first) = words.next() else {
-            self.gap |= !text.is_empty();
-            return;
-        };
-        self.gap |= text.starts_with(char::is_whitespace);
-        self.word(first);
-        for word in words {
-            self.gap = true;
-            self.word(word);
-        }
-        self.gap = text.ends_with(char::is_whitespace);
-    }
-
-    fn word(&mut self, word: &str) {
-        if self.gap && !self.text.is_empty() {
-            self.text.push(' ');
-        }
-        self.gap = false;
-        self.text.push_str(word);
-    }
-}
-
-/// White space folded.
-pub(super) fn fold(text: &str) -> String {
-    let mut out = Words { text: String::with_capacity(text.len()), gap: false };
-    out.push(text);
-    out.text
-}
-
 /// Whether the text plainly holds HTML: a tag that HTML knows.
-pub(super) fn has_markup(text: &str) -> bool {
+pub(super) fn has_tags(text: &str) -> bool {
     memchr::memchr_iter(b'<', text.as_bytes()).any(|at| {
         let rest = &text[at..];
-        tag_end(rest).is_some() && KNOWN.iter().any(|known| tag_name(rest).eq_ignore_ascii_case(known))
+        KNOWN.iter().any(|known| tag_name(rest).eq_ignore_ascii_case(known)) && tag_end(rest).is_some()
     })
 }
 
@@ -267,6 +419,7 @@ const KNOWN: &[&str] = &[
     "pre",
     "q",
     "s",
+    "script",
     "small",
     "span",
     "strike",
@@ -283,3 +436,11 @@ const KNOWN: &[&str] = &[
     "var",
     "wbr",
 ];
+
+/// Plain text as HTML.
+pub(super) fn escape(text: &str) -> Cow<'_, str> {
+    if memchr::memchr3(b'<', b'>', b'&', text.as_bytes()).is_none() {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;"))
+}

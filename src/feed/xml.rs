@@ -4,7 +4,10 @@
 //! of the same name. That costs one search for `<` instead of an event for every reference in an escaped
 //! description, copies nothing, and lets an item be read only when someone wants it.
 
-use memchr::{memchr, memmem};
+use memchr::{
+    memchr,
+    memmem::{self, Finder},
+};
 use quick_xml::{Reader, events::Event};
 
 /// One piece of structure.
@@ -21,10 +24,6 @@ pub(super) enum Piece<'t> {
     },
     /// An end tag, by its name with prefix.
     End(&'t str),
-    /// Text, references unresolved, or CDATA.
-    Text(&'t str),
-    /// The DOCTYPE.
-    DocType(&'t str),
     /// The end of the document.
     Eof,
 }
@@ -43,7 +42,12 @@ pub(super) struct Xml<'t> {
     pub(super) damaged: bool,
     /// Up to here no element is sought to its end: one was already sought in vain.
     flat_until: usize,
+    cdata: Finder<'static>,
+    cdata_end: Finder<'static>,
 }
+
+/// How often the document's length may be looked at in vain before the rest is given up.
+const WASTE: usize = 4;
 
 /// Open elements that the reader may remember before it is made anew.
 const OPENED: usize = 4096;
@@ -59,7 +63,17 @@ fn reader(text: &str) -> Reader<&[u8]> {
 
 impl<'t> Xml<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self { text, reader: reader(text), opened: 0, wasted: 0, truncated: false, damaged: false, flat_until: 0 }
+        Self {
+            text,
+            reader: reader(text),
+            opened: 0,
+            wasted: 0,
+            truncated: false,
+            damaged: false,
+            flat_until: 0,
+            cdata: Finder::new("<![CDATA["),
+            cdata_end: Finder::new("]]>"),
+        }
     }
 
     /// Where the next piece begins, in bytes.
@@ -68,8 +82,9 @@ impl<'t> Xml<'t> {
     }
 
     /// Goes on from there. Only after a piece that is no text: then the reader expects text or markup.
+    /// White space there is passed over: it would be a piece of its own to the reader.
     fn seek(&mut self, position: usize) {
-        *self.reader.get_mut() = self.text.as_bytes().get(position..).unwrap_or_default();
+        *self.reader.get_mut() = self.text.as_bytes().get(position..).unwrap_or_default().trim_ascii_start();
     }
 
     /// Starts over from there, whatever the reader's state.
@@ -84,6 +99,7 @@ impl<'t> Xml<'t> {
         self.text.get(start..start.wrapping_add(part.len())).unwrap_or_default()
     }
 
+    /// The next piece of structure.
     pub(super) fn next(&mut self) -> Piece<'t> {
         loop {
             if self.opened > OPENED {
@@ -93,25 +109,18 @@ impl<'t> Xml<'t> {
             match self.reader.read_event() {
                 Ok(Event::Start(tag)) => {
                     self.opened += 1;
-                    let whole = self.span(&tag);
-                    if let Some(resume) = self.swallowed(whole) {
-                        self.restart(resume);
-                        let end = resume - (before + 1);
-                        let whole = self.text[before + 1..].get(..end).unwrap_or_default().trim_end_matches('>');
-                        if let Some(piece) = start(whole, false) {
-                            return piece;
-                        }
-                        continue;
-                    }
+                    let whole = self.sound(self.span(&tag));
                     if let Some(piece) = start(whole, false) {
                         return piece;
                     }
-                    // "<" before what is no name: text
-                    self.restart(before + 1);
+                    // "<" before what is no name is text
+                    self.waste(whole.len());
+                    self.restart(self.offset(whole));
                 }
                 Ok(Event::Empty(tag)) => {
                     let whole = self.span(&tag);
-                    if let Some(piece) = start(whole, true) {
+                    let sound = self.sound(whole);
+                    if let Some(piece) = start(sound, sound.len() == whole.len()) {
                         return piece;
                     }
                 }
@@ -121,61 +130,65 @@ impl<'t> Xml<'t> {
                     let end = name.find(|c: char| c.is_whitespace() || c == '<').unwrap_or(name.len());
                     return Piece::End(&name[..end]);
                 }
-                Ok(Event::Text(text)) => return Piece::Text(self.span(&text)),
-                Ok(Event::CData(text)) => return Piece::Text(self.span(&text)),
-                Ok(Event::DocType(text)) => return Piece::DocType(self.span(&text)),
                 Ok(Event::Eof) => return Piece::Eof,
                 Ok(_) => {}
                 Err(_) => {
+                    // what the reader could not end: step over its first sign and go on
                     self.damaged = true;
                     let rest = &self.text[before..];
-                    self.wasted = self.wasted.saturating_add(rest.len());
-                    // what the reader could not end: step over its first sign and go on, for a while
-                    let step = before + rest.chars().next().map_or(0, char::len_utf8);
-                    if step >= self.text.len() || self.wasted > self.text.len().saturating_mul(4) {
-                        self.truncated = true;
-                        self.restart(self.text.len());
-                        return Piece::Eof;
-                    }
-                    self.restart(step);
+                    self.waste(rest.len());
+                    self.restart(before + rest.chars().next().map_or(0, char::len_utf8));
                 }
+            }
+            if self.wasted > self.text.len().saturating_mul(WASTE) {
+                self.truncated = true;
+                self.restart(self.text.len());
             }
         }
     }
 
-    /// Where to go on when a start tag ran on over others because a quote was left open.
-    fn swallowed(&mut self, whole: &'t str) -> Option<usize> {
-        let inner = memchr(b'<', whole.as_bytes())?;
-        if attributes(name_and_rest(whole)?.1).all(|attribute| attribute.sound) {
-            return None;
+    fn waste(&mut self, bytes: usize) {
+        self.wasted = self.wasted.saturating_add(bytes);
+    }
+
+    /// Where a slice of the document begins in it.
+    fn offset(&self, part: &str) -> usize {
+        (part.as_ptr() as usize).wrapping_sub(self.text.as_ptr() as usize)
+    }
+
+    /// The start tag without what it swallowed: where a quote was left open, the reader takes the tags behind
+    /// it for the attribute's value.
+    fn sound(&mut self, whole: &'t str) -> &'t str {
+        let Some(inner) = memchr(b'<', whole.as_bytes()) else { return whole };
+        if name_and_rest(whole).is_some_and(|(_, rest)| attributes(rest).all(|attribute| attribute.sound)) {
+            return whole;
         }
         self.damaged = true;
-        self.wasted = self.wasted.saturating_add(whole.len());
-        if self.wasted > self.text.len().saturating_mul(4) {
-            return None;
-        }
-        let start = (whole.as_ptr() as usize).wrapping_sub(self.text.as_ptr() as usize);
-        let first_end = memchr(b'>', &whole.as_bytes()[..inner]).map(|end| end + 1);
-        Some(start + first_end.unwrap_or(inner))
+        self.waste(whole.len());
+        let end = memchr(b'>', &whole.as_bytes()[..inner]);
+        let sound = &whole[..end.unwrap_or(inner)];
+        self.restart(self.offset(whole) + end.map_or(inner, |end| end + 1));
+        sound
     }
 
     /// The span of the element whose start tag was just read, its end tag consumed. `item` is the name of
-    /// the item around it, whose tags no span crosses.
-    pub(super) fn element(&mut self, name: &str, item: &str, short: bool) -> &'t str {
+    /// the item around it, whose tags no span crosses, but for `nested` ones in one another. A `short` element holds a word or two: it ends at
+    /// the first tag, whichever that is.
+    pub(super) fn element(&mut self, name: &str, item: &str, nested: usize, short: bool) -> &'t str {
         let start = self.position();
-        let found = if short || start < self.flat_until { None } else { self.close(start, name, item) };
-        match found {
-            Some(Ok((end, after))) => {
-                self.opened = self.opened.saturating_add(1);
+        if short || start < self.flat_until {
+            return self.brief(start, name);
+        }
+        match self.close(start, name, item, nested) {
+            Ok((end, after)) => {
                 self.seek(after);
                 &self.text[start..end]
             }
-            Some(Err(bound)) => {
+            Err(bound) => {
                 self.damaged = true;
                 self.flat_until = bound;
                 self.brief(start, name)
             }
-            None => self.brief(start, name),
         }
     }
 
@@ -192,7 +205,7 @@ impl<'t> Xml<'t> {
             at += found;
             let rest = &bytes[at..];
             if rest.starts_with(b"<![CDATA[") {
-                match memmem::find(rest, b"]]>") {
+                match self.cdata_end.find(rest) {
                     Some(end) => at += end + 3,
                     None => {
                         self.truncated = true;
@@ -216,68 +229,92 @@ impl<'t> Xml<'t> {
         &self.text[start..at]
     }
 
-    /// Where the element's content ends and where its end tag does; or, where it has no end tag, the bound
-    /// at which the search ended.
-    fn close(&mut self, start: usize, name: &str, item: &str) -> Option<Result<(usize, usize), usize>> {
+    /// Where the element's content ends and where its end tag does; or, where it has no end tag, the place
+    /// up to which the search is not to be repeated.
+    fn close(&mut self, start: usize, name: &str, item: &str, most: usize) -> Result<(usize, usize), usize> {
         let bytes = self.text.as_bytes();
         let mut at = start;
         let mut depth = 0usize;
+        // items inside the element: an extension may quote some, but more often the end tag is missing
+        let mut nested = 0usize;
+        let mut first_nested = None;
         while let Some(found) = memchr(b'<', &bytes[at..]) {
             at += found;
             let rest = &bytes[at..];
             match rest.get(1) {
                 Some(b'/') => {
-                    if same_name(&rest[2..], name) {
+                    if nested == 0 && same_name(&rest[2..], name) {
                         let after = memchr(b'>', rest).map_or(bytes.len(), |end| at + end + 1);
                         if depth == 0 {
-                            return Some(Ok((at, after)));
+                            return Ok((at, after));
                         }
                         depth -= 1;
-                        at = after;
-                        continue;
-                    }
-                    if same_name(&rest[2..], item) {
-                        return Some(Err(at));
+                    } else if same_name(&rest[2..], item) {
+                        if nested == 0 {
+                            return Err(first_nested.unwrap_or(at));
+                        }
+                        nested -= 1;
                     }
                     at += 2;
                 }
-                Some(b'!') if rest.starts_with(b"<![CDATA[") => match cdata_end(rest, item) {
+                Some(b'!') if rest.starts_with(b"<![CDATA[") => match self.cdata(rest, item) {
                     Some(end) => at += end,
+                    // never closed: it ends where the element does, or with the document
                     None => {
-                        self.truncated = true;
-                        return Some(Ok((bytes.len(), bytes.len())));
+                        let own = memmem::find_iter(rest, b"</").find(|&end| same_name(&rest[end + 2..], name));
+                        let Some(own) = own else {
+                            self.truncated = true;
+                            return Ok((bytes.len(), bytes.len()));
+                        };
+                        self.damaged = true;
+                        at += own;
                     }
                 },
                 Some(b'!') if rest.starts_with(b"<!--") => {
                     at += memmem::find(rest, b"-->").map_or(4, |end| end + 3);
                 }
                 Some(_) => {
-                    if same_name(&rest[1..], name) {
-                        let end = memchr(b'>', rest).unwrap_or(rest.len() - 1);
-                        depth += usize::from(end == 0 || rest[end - 1] != b'/');
-                    } else if same_name(&rest[1..], item) {
-                        return Some(Err(at));
+                    if nested == 0 && same_name(&rest[1..], name) {
+                        depth += usize::from(!closes_itself(rest));
+                    } else if same_name(&rest[1..], item) && !closes_itself(rest) {
+                        nested += 1;
+                        let first = *first_nested.get_or_insert(at);
+                        if nested > most || at - first > NESTED_REACH {
+                            return Err(first);
+                        }
                     }
                     at += 1;
                 }
                 None => break,
             }
         }
-        Some(Err(bytes.len()))
+        Err(first_nested.unwrap_or(bytes.len()))
+    }
+
+    /// The length of the CDATA section at the start of `rest`, which may end without its mark where an item
+    /// does.
+    fn cdata(&self, rest: &[u8], item: &str) -> Option<usize> {
+        let end = self.cdata_end.find(rest)?;
+        // a section that was never closed runs on to the end of the next one
+        if let Some(next) = self.cdata.find(&rest[9..end]) {
+            let closing = memmem::find_iter(&rest[..9 + next], b"</").find(|&at| same_name(&rest[at + 2..], item));
+            if let Some(closing) = closing {
+                return Some(closing);
+            }
+        }
+        Some(end + 3)
     }
 }
 
-/// The length of the CDATA section at the start of `rest`, which may end without its mark where an item does.
-fn cdata_end(rest: &[u8], item: &str) -> Option<usize> {
-    let end = memmem::find(rest, b"]]>")?;
-    // a section that was never closed runs on to the end of the next one
-    if let Some(nested) = memmem::rfind(&rest[9..end], b"<![CDATA[") {
-        let closing = memmem::find_iter(&rest[..9 + nested], b"</").find(|&at| same_name(&rest[at + 2..], item));
-        if let Some(closing) = closing {
-            return Some(closing);
-        }
-    }
-    Some(end + 3)
+/// Items that an element of an item may hold in one another.
+pub(super) const NESTED: usize = 4;
+
+/// How far they may reach, in bytes: a bound on what is searched in vain where an end tag is missing.
+const NESTED_REACH: usize = 64 << 10;
+
+/// Whether the tag that begins here ends in `/>`.
+fn closes_itself(rest: &[u8]) -> bool {
+    memchr(b'>', rest).is_some_and(|end| rest[end - 1] == b'/')
 }
 
 fn is_tag(rest: &[u8]) -> bool {

@@ -1,0 +1,46 @@
+//! Links: references resolved, and absolute where a base is known.
+
+use std::borrow::Cow;
+
+use url::Url;
+
+use super::{
+    entity::Entities,
+    text::{self, Tags},
+};
+
+/// Longest link taken, in bytes.
+const LONGEST: usize = 16 << 10;
+
+/// The link in an element or attribute.
+pub(super) fn absolute_value<'t>(raw: &'t str, base: Option<&Url>, entities: &Entities) -> Option<Cow<'t, str>> {
+    let link = text::value(raw, Tags::Drop, entities);
+    if link.is_empty() || link.len() > LONGEST {
+        return None;
+    }
+    // a link broken over lines by a formatter; a space within one is the author's
+    let link = if memchr::memchr3(b'\n', b'\r', b'\t', link.as_bytes()).is_some() {
+        Cow::Owned(link.split(['\n', '\r', '\t']).map(str::trim).collect())
+    } else {
+        link
+    };
+    match base {
+        Some(base) if !has_scheme(&link) => match base.join(&link) {
+            Ok(joined) => Some(Cow::Owned(joined.into())),
+            Err(_) => Some(link),
+        },
+        _ => Some(link),
+    }
+}
+
+/// The same, on its own.
+pub(super) fn absolute(raw: &str, base: Option<&Url>) -> Option<String> {
+    absolute_value(raw, base, &Entities::none()).map(Cow::into_owned)
+}
+
+fn has_scheme(link: &str) -> bool {
+    link.split_once(':').is_some_and(|(scheme, _)| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
+    })
+}

@@ -1,0 +1,123 @@
+//! Images and attached files.
+
+use url::Url;
+
+use super::{
+    entry::Element,
+    link::absolute,
+    names::Tag,
+    text::{self, Tags},
+    xml::attribute,
+};
+use crate::model::Enclosure;
+
+/// The file that an element's attribute names.
+pub(super) fn enclosure(element: &Element<'_>, url: &str, base: Option<&Url>) -> Option<Enclosure> {
+    // some write the URL as the element's text
+    let url = absolute(element.attribute(url).unwrap_or(element.body), base)?;
+    let media_type =
+        element.attribute("type").map(|t| text::value(t, Tags::Drop, &super::entity::Entities::none()).into_owned());
+    let length = element.attribute("length").or_else(|| element.attribute("fileSize"));
+    Some(Enclosure { url, media_type, length: length.and_then(|length| length.parse().ok()) })
+}
+
+/// A media:content that is a file for ears or eyes rather than a picture.
+pub(super) fn attached(element: &Element<'_>, base: Option<&Url>) -> Option<Enclosure> {
+    let medium = element.attribute("medium").unwrap_or_default();
+    let media_type = element.attribute("type").unwrap_or_default();
+    let played = ["audio", "video"].iter().any(|kind| medium == *kind || media_type.starts_with(kind));
+    element.attribute("url").filter(|_| played).and_then(|_| enclosure(element, "url", base))
+}
+
+/// Whether the file is a picture.
+pub(super) fn is_image(file: &Enclosure) -> bool {
+    match file.media_type.as_deref() {
+        Some(media_type) => media_type.starts_with("image"),
+        None => has_image_name(&file.url),
+    }
+}
+
+fn has_image_name(url: &str) -> bool {
+    let path = url.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase();
+    [".jpg", ".jpeg", ".png", ".gif", ".webp", ".avif"].iter().any(|end| path.ends_with(end))
+}
+
+/// The largest picture among media:content and media:thumbnail; where no size is told, the first content.
+pub(super) fn largest<'t>(elements: impl Iterator<Item = Element<'t>>, base: Option<&Url>) -> Option<String> {
+    let mut best: Option<(u64, &str)> = None;
+    for element in elements {
+        let Some(url) = element.attribute("url") else { continue };
+        let thumbnail = element.tag == Tag::MediaThumbnail;
+        let medium = element.attribute("medium");
+        let media_type = element.attribute("type");
+        let picture = thumbnail
+            || medium == Some("image")
+            || media_type.is_some_and(|t| t.starts_with("image"))
+            || (medium.is_none() && media_type.is_none() && has_image_name(url));
+        let width = element.attribute("width").and_then(|width| width.parse().ok());
+        let rank: u64 = width.unwrap_or(if thumbnail { 1 } else { 2 });
+        if picture && best.is_none_or(|(known, _)| rank > known) {
+            best = Some((rank, url));
+        }
+    }
+    best.and_then(|(_, url)| absolute(url, base))
+}
+
+/// Tags looked at for an image.
+const LOOKED_AT: usize = 50;
+
+/// Smallest side of a picture worth showing, in pixels.
+const SMALLEST: u32 = 33;
+
+/// What counts rather than shows, and what shows someone rather than something.
+const UNFIT: &[&str] = &[
+    "gravatar.com",
+    "/avatar",
+    "doubleclick.net",
+    "feedburner.com/~",
+    "feedsportal.com",
+    "feedproxy.google.com",
+    "pixel.wp.com",
+    "stats.wordpress.com",
+    "wp-includes/images/smilies",
+    "s.w.org/images/core/emoji",
+    "google-analytics.com",
+    "/pixel.",
+    "/pixel?",
+    "/1x1.",
+    "/spacer.",
+    "/blank.gif",
+    "/b.gif",
+    "tracking",
+    "/counter",
+    "share-buttons",
+    "/emoji/",
+    "badge",
+];
+
+/// The first sensible image in HTML: no counting pixel, no avatar, no icon, nothing inline.
+pub(super) fn first_in(html: &str, base: Option<&Url>) -> Option<String> {
+    let bytes = html.as_bytes();
+    let small = memchr::memmem::find_iter(bytes, b"<img");
+    let tags = small.chain(memchr::memmem::find_iter(bytes, b"<IMG"));
+    let tags = tags.filter(|&at| bytes.get(at + 4).is_some_and(|b| b.is_ascii_whitespace() || *b == b'/'));
+    tags.take(LOOKED_AT).find_map(|at| {
+        let end = text::tag_end(&html[at..])?;
+        let tag = &html[at + 4..at + end - 1];
+        let small = |name: &str| {
+            let size = attribute(tag, name).map(|size| size.trim().trim_end_matches("px"));
+            size.and_then(|size| size.parse::<u32>().ok()).is_some_and(|size| size < SMALLEST)
+        };
+        let class = attribute(tag, "class").unwrap_or_default();
+        if small("width") || small("height") || ["avatar", "emoji", "wp-smiley"].iter().any(|c| class.contains(c)) {
+            return None;
+        }
+        let inline = |url: &&str| !url.trim().is_empty() && !url.trim_start().starts_with("data:");
+        let source = attribute(tag, "src").filter(inline).or_else(|| attribute(tag, "data-src").filter(inline))?;
+        let lower = source.to_ascii_lowercase();
+        if UNFIT.iter().any(|unfit| lower.contains(unfit)) {
+            return None;
+        }
+        absolute(source, base)
+    })
+}
