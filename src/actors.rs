@@ -4,6 +4,8 @@
 //! Supervisor's and [`crate::app`]'s business.
 
 pub mod death_watch;
+pub mod delivery;
+pub mod health;
 pub mod limits;
 pub mod messages;
 pub mod source;

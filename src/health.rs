@@ -1,5 +1,7 @@
-//! What goes well and what does not: counters per source and per error kind, and what follows from them.
-//!
-//! Pure: the actor around it reads the clock.
+//! What goes well and what does not: counters, outages, and the report that `/health` answers.
 
+pub mod book;
+pub mod event;
+pub mod ledger;
+pub mod outage;
 pub mod report;

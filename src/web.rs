@@ -1,1 +1,142 @@
-//! (being written)
+//! The HTTP routes, on a thread of their own: what monitors probe.
+//!
+//! Every request passes [`guard`] first. Nothing here knows how things stand; the actors are asked, and
+//! one that does not reply is itself an answer.
+
+pub mod guard;
+mod health;
+mod listen;
+
+use std::{io, sync::Arc, time::Duration};
+
+use actix::{Addr, Recipient};
+use actix_web::{
+    App, HttpResponse, HttpServer,
+    dev::{Server, ServerHandle},
+    error::InternalError,
+    guard as method,
+    http::header,
+    middleware::from_fn,
+    web,
+};
+use serde::Serialize;
+use slog::{Logger, info, warn};
+
+use crate::{
+    actors::messages::{GetHealth, GetLiveness, GetReadiness, GetSourceHealth},
+    config::{Http, Listen},
+};
+use guard::Guard;
+
+/// A request's head must have arrived within this time.
+const HEAD_WITHIN: Duration = Duration::from_secs(5);
+/// An idle connection is kept for so long.
+const IDLE: Duration = Duration::from_secs(15);
+/// Who does not reply within this time is taken for dead.
+const REPLY: Duration = Duration::from_secs(5);
+
+/// Who is asked.
+#[derive(Clone)]
+pub struct Handles {
+    health: Recipient<GetHealth>,
+    source: Recipient<GetSourceHealth>,
+    live: Recipient<GetLiveness>,
+    ready: Recipient<GetReadiness>,
+}
+
+impl Handles {
+    /// Health, and the Supervisor.
+    pub fn new<H, S>(health: &Addr<H>, supervisor: &Addr<S>) -> Self
+    where
+        H: actix::Actor<Context = actix::Context<H>> + actix::Handler<GetHealth> + actix::Handler<GetSourceHealth>,
+        S: actix::Actor<Context = actix::Context<S>> + actix::Handler<GetLiveness> + actix::Handler<GetReadiness>,
+    {
+        Self {
+            health: health.clone().recipient(),
+            source: health.clone().recipient(),
+            live: supervisor.clone().recipient(),
+            ready: supervisor.clone().recipient(),
+        }
+    }
+}
+
+/// An address that cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {error}")]
+pub struct ListenError {
+    /// As configured.
+    pub address: String,
+    /// Why.
+    pub error: io::Error,
+}
+
+/// Binds every address and serves them with one worker.
+///
+/// # Errors
+/// The first address that is in use or cannot be bound.
+pub fn serve(http: Http, handles: Handles, log: Logger) -> Result<(Server, ServerHandle), ListenError> {
+    let guard = Arc::new(Guard::new(&http));
+    let server = HttpServer::new(move || {
+        let guard = guard.clone();
+        App::new()
+            .app_data(web::Data::new(handles.clone()))
+            .app_data(web::QueryConfig::default().error_handler(|error, _| {
+                InternalError::from_response(error, refuse(400, "the query cannot be read")).into()
+            }))
+            .wrap(from_fn(move |request, next| guard::check(guard.clone(), request, next)))
+            .service(read_only("/health", health::whole))
+            .service(read_only("/health/live", health::live))
+            .service(read_only("/health/ready", health::ready))
+            .service(read_only("/health/source/{name}", health::source))
+            .default_service(web::to(async || refuse(404, "there is nothing here")))
+    });
+    let mut server =
+        server.workers(1).disable_signals().shutdown_timeout(1).client_request_timeout(HEAD_WITHIN).keep_alive(IDLE);
+    for address in &http.listen {
+        let failed = |error| ListenError { address: listen::show(address), error };
+        server = match address {
+            Listen::Tcp(address) => server.listen(listen::tcp(*address).map_err(failed)?),
+            Listen::Unix(path) => server.listen_uds(listen::unix(path).map_err(failed)?),
+        }
+        .map_err(failed)?;
+        info!(log, "listening"; "address" => listen::show(address));
+        if listen::is_public(address) && http.admin_token.is_none() {
+            warn!(log, "listening beyond loopback without an admin_token: whoever reaches this address reads the health report";
+                "address" => listen::show(address));
+        }
+    }
+    let server = server.run();
+    let handle = server.handle();
+    Ok((server, handle))
+}
+
+/// GET and HEAD; everything else is 405.
+fn read_only<F, Args>(path: &str, handler: F) -> actix_web::Resource
+where
+    F: actix_web::Handler<Args>,
+    Args: actix_web::FromRequest + 'static,
+    F::Output: actix_web::Responder + 'static,
+{
+    let route = web::route().guard(method::Any(method::Get()).or(method::Head()));
+    web::resource(path).route(route.to(handler)).default_service(web::to(async || {
+        let mut answer = refuse(405, "only GET and HEAD");
+        answer.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
+        answer
+    }))
+}
+
+/// A JSON answer that no cache keeps.
+fn json(status: u16, body: &impl Serialize) -> HttpResponse {
+    let status = actix_web::http::StatusCode::from_u16(status)
+        .unwrap_or(actix_web::http::StatusCode::INTERNAL_SERVER_ERROR);
+    HttpResponse::build(status).insert_header((header::CACHE_CONTROL, "no-store")).json(body)
+}
+
+/// An error as JSON.
+fn refuse(status: u16, message: &str) -> HttpResponse {
+    #[derive(Serialize)]
+    struct Refused<'a> {
+        error: &'a str,
+    }
+    json(status, &Refused { error: message })
+}

@@ -3,125 +3,23 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use actix::Message;
-use jiff::Timestamp;
 
-pub use crate::model::DeliveryError;
+pub use crate::health::event::{
+    Configured, ConfiguredSource, DeliveryReported, DestinationState, PollOutcome, SourcePolled, SourceScheduled,
+};
 use crate::{
     health::report::{HealthReport, SourceReport},
-    model::{Failure, Name},
-    resilience::breaker::Phase,
+    model::Name,
     store::{Ingest, Ingested, SourceRecord, StoreError},
 };
 
-/// Supervisor → Health: a poll ended. Exactly one for each poll, whatever came of it.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
-pub struct SourcePolled {
-    /// Which source.
-    pub source: Name,
-    /// When its first attempt began.
-    pub started: Timestamp,
-    /// When it ended.
-    pub ended: Timestamp,
-    /// Requests sent, redirects not counted.
-    pub attempts: u32,
-    /// What came of it.
-    pub outcome: PollOutcome,
-    /// The breaker after it.
-    pub breaker: Phase,
-    /// Failed polls in a row, as the breaker counts them.
-    pub next_poll: Option<Timestamp>,
+// What Health is told are values of its own; here they become messages:
+// Supervisor → Health: `SourcePolled`, `Configured`; Source → Health: `SourceScheduled`;
+// Delivery → Health: `DeliveryReported`, after each change of what `/health` shows of it.
+macro_rules! told {
+    ($($event:ty),*) => {$(impl Message for $event { type Result = (); })*};
 }
-
-/// What came of a poll.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PollOutcome {
-    /// 304, or the same bytes as last time.
-    Unchanged,
-    /// A new document, stored.
-    Changed {
-        /// Items accepted (new, passed the filters, not skipped by backfill).
-        accepted: u64,
-        /// The feed had items and now has none: the pattern `empty`, still a success.
-        emptied: bool,
-    },
-    /// It failed, after its retries.
-    Failed(Failure),
-    /// HTTP 410: it will not be asked again.
-    Gone,
-}
-
-/// Source → Health: what `/health` shows of a source changed outside a poll.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
-pub struct SourceScheduled {
-    /// Which source.
-    pub source: Name,
-    /// Its breaker.
-    pub breaker: Phase,
-    /// Its next poll.
-    pub next_poll: Option<Timestamp>,
-    /// Whether an answer of 410 keeps it off.
-    pub gone: bool,
-}
-
-/// App/Supervisor → Health: the sources and destinations that exist now (start, reload).
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
-pub struct Configured {
-    /// Enabled sources, with host and interval.
-    pub sources: Vec<ConfiguredSource>,
-    /// Destinations.
-    pub destinations: Vec<Name>,
-}
-
-/// One enabled source, as Health needs to know it.
-#[derive(Debug, Clone)]
-pub struct ConfiguredSource {
-    /// Its name.
-    pub name: Name,
-    /// Its URL's host, to tell an outage from one bad host.
-    pub host: String,
-    /// Its interval, to tell a stalled source.
-    pub interval: Duration,
-}
-
-/// Delivery → Health: after each change of what `/health` shows of a destination.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
-pub struct DeliveryReported {
-    /// Which destination.
-    pub destination: Name,
-    /// Its state now.
-    pub state: DestinationState,
-    /// Items waiting.
-    pub queued: u64,
-    /// Acknowledged ever.
-    pub delivered: u64,
-    /// Refused for good, and kept.
-    pub dead_letters: u64,
-    /// When the oldest waiting item was accepted.
-    pub oldest_queued: Option<Timestamp>,
-    /// When the last item was acknowledged, in this run.
-    pub last_delivered: Option<Timestamp>,
-    /// The last error, which stays after recovery.
-    pub last_error: Option<DeliveryError>,
-}
-
-/// A destination's state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DestinationState {
-    /// Delivering, or with nothing to do.
-    Ok,
-    /// Failing and retried.
-    Degraded,
-    /// Holding back on purpose: a rate limit's wait.
-    Holding,
-    /// The webhook no longer exists or refuses us; probed hourly.
-    Gone,
-    /// By the operator.
-    Paused,
-}
+told!(SourcePolled, SourceScheduled, Configured, DeliveryReported);
 
 /// Supervisor → Delivery: something was queued for it.
 #[derive(Debug, Clone, Copy, Message)]

@@ -3,7 +3,7 @@
 use std::{process::ExitCode, rc::Rc, sync::Arc};
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{Table, presets::NOTHING};
+use comfy_table::{Table, presets};
 use futures_util::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -111,7 +111,7 @@ fn progress(sources: usize) -> ProgressBar {
 
 fn print(rows: &[Row]) {
     let mut table = Table::new();
-    table.load_preset(NOTHING).set_header(["", "SOURCE", "ITEMS", "FORMAT", "LATENCY", "ERROR", "NOTE"]);
+    table.load_preset(presets::NOTHING).set_header(["", "SOURCE", "ITEMS", "FORMAT", "LATENCY", "ERROR", "NOTE"]);
     for row in rows {
         let colour = match (&row.kind, row.advice.is_empty()) {
             (Some(_), _) => AnsiColor::Red,

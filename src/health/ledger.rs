@@ -135,6 +135,38 @@ impl Ledger {
         patterns
     }
 
+    /// Goes on from what an earlier run counted; what was counted meanwhile is newer.
+    pub fn continue_from(&mut self, earlier: Self) {
+        let now = std::mem::replace(self, earlier);
+        self.attempts += now.attempts;
+        self.items += now.items;
+        self.consecutive_failures =
+            if now.successes > 0 { now.consecutive_failures } else { self.consecutive_failures + now.consecutive_failures };
+        self.successes += now.successes;
+        self.failures += now.failures;
+        self.last_attempt = now.last_attempt.or(self.last_attempt);
+        self.last_success = now.last_success.or(self.last_success);
+        self.last_error = now.last_error.or(self.last_error.take());
+        for hour in now.hours {
+            match self.hours.iter_mut().find(|known| known.hour == hour.hour) {
+                Some(known) => {
+                    known.successes += hour.successes;
+                    known.failures += hour.failures;
+                }
+                None => self.hours.push(hour),
+            }
+        }
+        for errors in now.errors {
+            match self.errors.iter_mut().find(|known| (known.hour, known.kind) == (errors.hour, errors.kind)) {
+                Some(known) => {
+                    known.count += errors.count;
+                    known.last = errors.last;
+                }
+                None => self.errors.push(errors),
+            }
+        }
+    }
+
     fn hour(&mut self, at: Timestamp) -> &mut Hour {
         let hour = hour_of(at);
         if self.hours.last().is_none_or(|last| last.hour != hour) {

@@ -1,0 +1,232 @@
+//! Health: hears of every poll and every delivery, keeps the counters, and answers how things stand.
+//!
+//! A shell around [`Book`]: it reads the clock, keeps the counters in the store, and passes word of an
+//! outage on.
+
+use std::time::Duration;
+
+use actix::{
+    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, Recipient, ResponseActFuture,
+    WrapFuture,
+};
+use jiff::Timestamp;
+use slog::{Logger, error, info, warn};
+
+use crate::{
+    actors::messages::{
+        Configured, DeliveryReported, GetHealth, GetSourceHealth, OutageBegan, OutageEnded, SourcePolled,
+        SourceScheduled, Stop,
+    },
+    health::{
+        book::Book,
+        ledger::Ledger,
+        outage::Change,
+        report::{HealthReport, SourceReport, Status},
+    },
+    model::Name,
+    store::{Store, StoreError},
+};
+
+/// A kill costs at most so much of the counters.
+const SAVE_EVERY: Duration = Duration::from_secs(5);
+/// How soon the store is asked again for earlier counters.
+const LOAD_AGAIN: Duration = Duration::from_secs(1);
+/// How often the log is told when the status changed.
+const TELL_EVERY: Duration = Duration::from_secs(15);
+
+/// What it is made of.
+pub struct Seat {
+    /// Where the counters are kept.
+    pub store: Store,
+    /// Who is told when our own network is out.
+    pub outage_began: Recipient<OutageBegan>,
+    /// Who is told when it is back.
+    pub outage_ended: Recipient<OutageEnded>,
+    /// The log.
+    pub log: Logger,
+}
+
+/// See the module.
+pub struct HealthActor {
+    seat: Seat,
+    book: Book,
+    /// Earlier counters are loaded; before that nothing is written over them.
+    loaded: bool,
+    saving: bool,
+    told: Status,
+}
+
+impl HealthActor {
+    /// Loads the earlier counters once it knows the sources.
+    pub fn new(seat: Seat) -> Self {
+        Self { seat, book: Book::new(Timestamp::now()), loaded: false, saving: false, told: Status::Ok }
+    }
+
+    fn load(&mut self, ctx: &mut Context<Self>) {
+        let store = self.seat.store.clone();
+        let load = async move {
+            loop {
+                match store.load_health().await {
+                    Ok(records) => return Some(records),
+                    Err(StoreError::Closed) => return None,
+                    Err(StoreError::Failing(_)) => tokio::time::sleep(LOAD_AGAIN).await,
+                }
+            }
+        };
+        ctx.spawn(load.into_actor(self).map(|records, actor, _| {
+            for (name, bytes) in records.into_iter().flatten() {
+                actor.restore(&name, &bytes);
+            }
+            actor.book.restored();
+            actor.loaded = true;
+        }));
+    }
+
+    fn restore(&mut self, name: &str, bytes: &[u8]) {
+        match (Name::new(name), serde_json::from_slice::<Ledger>(bytes)) {
+            (Ok(name), Ok(ledger)) => self.book.restore(&name, ledger),
+            (_, Err(error)) => {
+                warn!(self.seat.log, "the counters of an earlier run cannot be read, they begin anew: {error}"; "source" => name);
+            }
+            (Err(error), _) => warn!(self.seat.log, "counters of no possible source: {error}"; "source" => name),
+        }
+    }
+
+    fn save(&mut self, ctx: &mut Context<Self>) {
+        if self.saving || !self.loaded {
+            return;
+        }
+        let (names, records) = self.unsaved();
+        if records.is_empty() {
+            return;
+        }
+        self.saving = true;
+        let store = self.seat.store.clone();
+        let save = async move { store.save_health(records).await };
+        ctx.spawn(save.into_actor(self).map(|result, actor, _| {
+            actor.saving = false;
+            if let Err(error) = result {
+                warn!(actor.seat.log, "counters could not be written, they are kept for later: {error}"; "kind" => "store");
+                actor.book.put_back(names);
+            }
+        }));
+    }
+
+    fn unsaved(&mut self) -> (Vec<Name>, Vec<(String, Vec<u8>)>) {
+        let ledgers = self.book.take_unsaved();
+        let mut names = Vec::with_capacity(ledgers.len());
+        let mut records = Vec::with_capacity(ledgers.len());
+        for (name, ledger) in ledgers {
+            match serde_json::to_vec(&ledger) {
+                Ok(bytes) => records.push((name.to_string(), bytes)),
+                Err(error) => error!(self.seat.log, "counters cannot be written: {error}"; "source" => &name),
+            }
+            names.push(name);
+        }
+        (names, records)
+    }
+
+    fn report(&self) -> HealthReport {
+        self.book.report(Timestamp::now(), &self.seat.store.status())
+    }
+
+    /// The log tells of changes; the details of every failure stand there already.
+    fn tell_change(&mut self) {
+        let report = self.report();
+        if report.status == self.told {
+            return;
+        }
+        self.told = report.status;
+        let first: Vec<_> = report.reasons.iter().take(5).map(String::as_str).collect();
+        match report.status {
+            Status::Ok => info!(self.seat.log, "health: ok again"),
+            Status::Degraded => warn!(self.seat.log, "health: degraded: {}", first.join("; "); "reasons" => report.reasons.len()),
+            Status::Down => error!(self.seat.log, "health: down: {}", first.join("; "); "reasons" => report.reasons.len()),
+        }
+    }
+}
+
+impl Actor for HealthActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(SAVE_EVERY, |actor, ctx| actor.save(ctx));
+        ctx.run_interval(TELL_EVERY, |actor, _| actor.tell_change());
+    }
+}
+
+impl Handler<Configured> for HealthActor {
+    type Result = ();
+
+    fn handle(&mut self, configured: Configured, ctx: &mut Self::Context) {
+        // each source may send two messages at a time, and none may be refused
+        ctx.set_mailbox_capacity(configured.sources.len() * 2 + 64);
+        // of sources that leave, too
+        self.save(ctx);
+        self.book.configured(configured);
+        // a source that comes with a reload may have counters of an earlier life
+        self.loaded = false;
+        self.load(ctx);
+    }
+}
+
+impl Handler<SourcePolled> for HealthActor {
+    type Result = ();
+
+    fn handle(&mut self, polled: SourcePolled, _: &mut Self::Context) {
+        match self.book.polled(&polled) {
+            Change::None => {}
+            Change::Began(failures) => self.seat.outage_began.do_send(OutageBegan { failures }),
+            Change::Ended => self.seat.outage_ended.do_send(OutageEnded),
+        }
+    }
+}
+
+impl Handler<SourceScheduled> for HealthActor {
+    type Result = ();
+
+    fn handle(&mut self, scheduled: SourceScheduled, _: &mut Self::Context) {
+        self.book.scheduled(&scheduled);
+    }
+}
+
+impl Handler<DeliveryReported> for HealthActor {
+    type Result = ();
+
+    fn handle(&mut self, report: DeliveryReported, _: &mut Self::Context) {
+        self.book.delivery(report);
+    }
+}
+
+impl Handler<GetHealth> for HealthActor {
+    type Result = MessageResult<GetHealth>;
+
+    fn handle(&mut self, _: GetHealth, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.report())
+    }
+}
+
+impl Handler<GetSourceHealth> for HealthActor {
+    type Result = Option<SourceReport>;
+
+    fn handle(&mut self, GetSourceHealth(name): GetSourceHealth, _: &mut Self::Context) -> Self::Result {
+        self.book.source(&name, Timestamp::now())
+    }
+}
+
+impl Handler<Stop> for HealthActor {
+    type Result = ResponseActFuture<Self, ()>;
+
+    /// Writes what is not yet written, then ends.
+    fn handle(&mut self, _: Stop, _: &mut Self::Context) -> Self::Result {
+        let records = if self.loaded { self.unsaved().1 } else { Vec::new() };
+        let store = self.seat.store.clone();
+        let save = async move { if records.is_empty() { Ok(()) } else { store.save_health(records).await } };
+        Box::pin(save.into_actor(self).map(|result, actor, ctx| {
+            if let Err(error) = result {
+                error!(actor.seat.log, "counters could not be written at the end: {error}"; "kind" => "store");
+            }
+            ctx.stop();
+        }))
+    }
+}

@@ -1,0 +1,116 @@
+//! What Health is told.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::{
+    model::{DeliveryError, Failure, Name},
+    resilience::breaker::Phase,
+};
+
+/// A poll ended. Exactly one for each poll, whatever came of it.
+#[derive(Debug, Clone)]
+pub struct SourcePolled {
+    /// Which source.
+    pub source: Name,
+    /// When its first attempt began.
+    pub started: Timestamp,
+    /// When it ended.
+    pub ended: Timestamp,
+    /// Requests sent, redirects not counted.
+    pub attempts: u32,
+    /// What came of it.
+    pub outcome: PollOutcome,
+    /// The breaker after it.
+    pub breaker: Phase,
+    /// When the next one is due; none where it will not be asked again.
+    pub next_poll: Option<Timestamp>,
+}
+
+/// What came of a poll.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PollOutcome {
+    /// 304, or the same bytes as last time.
+    Unchanged,
+    /// A new document, stored.
+    Changed {
+        /// Items accepted (new, passed the filters, not skipped by backfill).
+        accepted: u64,
+        /// The feed had items and now has none: the pattern `empty`, still a success.
+        emptied: bool,
+    },
+    /// It failed, after its retries.
+    Failed(Failure),
+    /// HTTP 410: it will not be asked again.
+    Gone,
+}
+
+/// What `/health` shows of a source changed outside a poll.
+#[derive(Debug, Clone)]
+pub struct SourceScheduled {
+    /// Which source.
+    pub source: Name,
+    /// Its breaker.
+    pub breaker: Phase,
+    /// Its next poll.
+    pub next_poll: Option<Timestamp>,
+    /// Whether an answer of 410 keeps it off.
+    pub gone: bool,
+}
+
+/// The sources and destinations that exist now (start, reload).
+#[derive(Debug, Clone)]
+pub struct Configured {
+    /// Enabled sources.
+    pub sources: Vec<ConfiguredSource>,
+    /// Destinations.
+    pub destinations: Vec<Name>,
+}
+
+/// One enabled source, as Health needs to know it.
+#[derive(Debug, Clone)]
+pub struct ConfiguredSource {
+    /// Its name.
+    pub name: Name,
+    /// Its URL's host, to tell an outage from one bad host.
+    pub host: String,
+    /// Its interval, to tell a stalled source.
+    pub interval: Duration,
+}
+
+/// What `/health` shows of a destination changed.
+#[derive(Debug, Clone)]
+pub struct DeliveryReported {
+    /// Which destination.
+    pub destination: Name,
+    /// Its state now.
+    pub state: DestinationState,
+    /// Items waiting.
+    pub queued: u64,
+    /// Acknowledged ever.
+    pub delivered: u64,
+    /// Refused for good, and kept.
+    pub dead_letters: u64,
+    /// When the oldest waiting item was accepted.
+    pub oldest_queued: Option<Timestamp>,
+    /// When the last item was acknowledged, in this run.
+    pub last_delivered: Option<Timestamp>,
+    /// The last error, which stays after recovery.
+    pub last_error: Option<DeliveryError>,
+}
+
+/// A destination's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DestinationState {
+    /// Delivering, pacing itself within a rate limit, or with nothing to do.
+    Ok,
+    /// Failing and retried.
+    Degraded,
+    /// Holding back because the destination asked for it: a 429, a block.
+    Holding,
+    /// The webhook no longer exists or refuses us; probed hourly.
+    Gone,
+    /// By the operator.
+    Paused,
+}

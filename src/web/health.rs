@@ -1,0 +1,89 @@
+//! `/health` and what stands under it.
+
+use actix::{Message, Recipient};
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+
+use super::{Handles, REPLY, json, refuse};
+use crate::{
+    actors::messages::{GetHealth, GetLiveness, GetReadiness, GetSourceHealth},
+    health::report::{DestinationStatus, SourceStatus, Status},
+};
+
+/// Flags: `?strict`, `?brief`, with a value or without.
+#[derive(Debug, Deserialize)]
+pub(super) struct Flags {
+    strict: Option<String>,
+    brief: Option<String>,
+}
+
+fn is_set(flag: Option<&String>) -> bool {
+    flag.is_some_and(|value| !matches!(value.as_str(), "0" | "false" | "no"))
+}
+
+#[derive(Serialize)]
+struct Silent<'a> {
+    status: Status,
+    reasons: [&'a str; 1],
+}
+
+pub(super) async fn whole(handles: web::Data<Handles>, flags: web::Query<Flags>) -> HttpResponse {
+    let Some(mut report) = ask(&handles.health, GetHealth).await else {
+        let reasons = ["the health actor does not reply"];
+        return json(503, &Silent { status: Status::Down, reasons });
+    };
+    if is_set(flags.brief.as_ref()) {
+        report.sources.retain(|_, source| source.status != SourceStatus::Ok);
+        report.destinations.retain(|_, destination| destination.status != DestinationStatus::Ok);
+    }
+    let well = match report.status {
+        Status::Ok => true,
+        Status::Degraded => !is_set(flags.strict.as_ref()),
+        Status::Down => false,
+    };
+    json(if well { 200 } else { 503 }, &report)
+}
+
+pub(super) async fn live(handles: web::Data<Handles>) -> HttpResponse {
+    let answer = ask(&handles.live, GetLiveness).await;
+    probe("live", answer.unwrap_or_else(|| Err("the supervisor does not reply".into())))
+}
+
+pub(super) async fn ready(handles: web::Data<Handles>) -> HttpResponse {
+    let answer = ask(&handles.ready, GetReadiness).await;
+    probe("ready", answer.unwrap_or_else(|| Err("the supervisor does not reply".into())))
+}
+
+fn probe(what: &'static str, answer: Result<(), String>) -> HttpResponse {
+    #[derive(Serialize)]
+    struct Probe {
+        status: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    }
+    match answer {
+        Ok(()) => json(200, &Probe { status: what, reason: None }),
+        Err(reason) => json(503, &Probe { status: "unavailable", reason: Some(reason) }),
+    }
+}
+
+pub(super) async fn source(handles: web::Data<Handles>, name: web::Path<String>) -> HttpResponse {
+    match ask(&handles.source, GetSourceHealth(name.into_inner())).await {
+        None => refuse(503, "the health actor does not reply"),
+        Some(None) => refuse(404, "no source of this name is configured and enabled"),
+        Some(Some(report)) => {
+            let lost = matches!(report.status, SourceStatus::Down | SourceStatus::Gone);
+            json(if lost { 503 } else { 200 }, &report)
+        }
+    }
+}
+
+/// None if it did not reply in time.
+async fn ask<M>(who: &Recipient<M>, message: M) -> Option<M::Result>
+where
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    timeout(REPLY, who.send(message)).await.ok()?.ok()
+}
