@@ -4,6 +4,8 @@ pub mod ask;
 pub mod check;
 pub mod notify;
 pub mod preview;
+pub mod send_test;
+pub mod store_stats;
 pub mod telemetry;
 
 use std::{process::ExitCode, rc::Rc, sync::Arc, time::Duration};
@@ -22,7 +24,7 @@ use crate::{
         messages::Stop,
         supervisor::{self, Reload, Shutdown, Supervisor},
     },
-    config::{self, Config},
+    config::Config,
     fetch::Tls,
     poll::document,
     store::{self, Store},

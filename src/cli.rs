@@ -58,7 +58,7 @@ fn dispatch(arguments: Arguments) -> ExitCode {
             settings::load(&global, true).map(|loaded| app::send_test::run(&loaded.config, &destination))
         }
         Command::Store { command: StoreCommand::Stats { json } } => {
-            settings::load(&global, false).map(|loaded| app::store_stats::run(&loaded.config, json))
+            settings::load(&global, false).map(|loaded| settings::store_stats(&loaded.config, json))
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -26,6 +26,12 @@ told!(SourcePolled, SourceScheduled, Configured, DeliveryReported);
 #[rtype(result = "()")]
 pub struct OutboxReady;
 
+/// Supervisor → Delivery: the configuration was reloaded; ask at once whether a destination that is gone
+/// is there again.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct ProbeNow;
+
 /// Supervisor → Delivery, → itself: are you there? Any reply is a good one.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]

@@ -29,7 +29,7 @@ use crate::{
         limits::Limits,
         messages::{
             ChildId, Configured, ConfiguredSource, DeliveryReported, GetLiveness, GetReadiness, Hold, OutageBegan,
-            OutageEnded, OutboxReady, Ping, PollFinished, PollNow, PollOutcome, Release, Role, SourcePolled,
+            OutageEnded, OutboxReady, Ping, PollFinished, PollNow, PollOutcome, ProbeNow, Release, Role, SourcePolled,
             SourceScheduled, Stop, StoreDocument,
         },
         source::{self, SourceActor},
@@ -54,6 +54,8 @@ const TRIAL_EVERY: Duration = Duration::from_secs(30);
 const RELEASE_OVER: Duration = Duration::from_secs(60);
 /// Who does not reply within this time is not alive.
 const REPLY: Duration = Duration::from_secs(5);
+/// A delivery that is stopped ends within this time: its request in flight has a deadline below it.
+const ENDS_WITHIN: Duration = Duration::from_secs(40);
 /// How soon a store that failed is asked again at start.
 const LOAD_AGAIN: Duration = Duration::from_secs(1);
 
@@ -531,7 +533,9 @@ impl Handler<Reload> for Supervisor {
         let mut ending = Vec::new();
         self.deliveries.retain(|name, child| {
             let kept = same.iter().any(|destination| destination.name == *name);
-            if !kept {
+            if kept {
+                child.addr.do_send(ProbeNow);
+            } else {
                 ending.push(child.addr.send(Stop));
             }
             kept
@@ -542,7 +546,7 @@ impl Handler<Reload> for Supervisor {
         self.save(ctx);
         self.schedule(fresh, ctx);
         // a destination is never served by two actors at once: the old one ends first
-        let ended = join_all(ending.into_iter().map(|end| timeout(REPLY, end)));
+        let ended = join_all(ending.into_iter().map(|end| timeout(ENDS_WITHIN, end)));
         ctx.spawn(ended.into_actor(self).map(move |_, actor, ctx| {
             for destination in &changed {
                 actor.start_delivery(destination, 0, ctx);

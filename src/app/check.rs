@@ -111,7 +111,7 @@ fn progress(sources: usize) -> ProgressBar {
 
 fn print(rows: &[Row]) {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(["", "SOURCE", "ITEMS", "FORMAT", "LATENCY", "ERROR", "NOTE"]);
+    table.load_style(presets::NOTHING).set_header(["", "SOURCE", "ITEMS", "FORMAT", "LATENCY", "ERROR", "NOTE"]);
     for row in rows {
         let colour = match (&row.kind, row.advice.is_empty()) {
             (Some(_), _) => AnsiColor::Red,

@@ -8,6 +8,7 @@ use super::Global;
 use crate::{
     app,
     config::{
+        Config,
         diagnostic::Diagnostics,
         load::{self, LoadOptions, Loaded},
     },
@@ -22,6 +23,12 @@ pub(super) fn load(global: &Global, read_secrets: bool) -> Result<Loaded, Diagno
     log.level = global.log_level.map_or(log.level, Into::into);
     log.format = global.log_format.unwrap_or(log.format);
     Ok(loaded)
+}
+
+/// `store stats`: what opening the store has to say goes to the log.
+pub(super) fn store_stats(config: &Config, json: bool) -> ExitCode {
+    let (log, _flush) = app::telemetry::init(config.log);
+    app::store_stats::run(config, json, log)
 }
 
 /// `run`: hands over to the daemon, with the means to read the configuration again.

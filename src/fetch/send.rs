@@ -55,7 +55,7 @@ pub struct Reply {
     pub status: u16,
     /// Every header.
     pub headers: HeaderMap,
-    /// The body, as it came.
+    /// The body, as it came; empty if that of a success did not come whole.
     pub body: Bytes,
 }
 
@@ -123,9 +123,14 @@ async fn run(request: &Outgoing, dial: impl Future<Output = Result<Transport, Fa
         // from here on a broken-off exchange is ambiguous as soon as a byte went out
         let watched = Watched { handle: &handle, written: &written };
         let head = exchange(&handle, &prepared, request.headers.iter(), request.body.clone(), false).await?;
-        let body = handle.body(request.max_answer).await?;
+        let body = match handle.body(request.max_answer).await {
+            Ok(body) => body.bytes,
+            // a success was told; a body cut short does not take that back
+            Err(_) if head.status().is_success() => Bytes::new(),
+            Err(fault) => return Err(fault),
+        };
         drop(watched);
-        Ok(Reply { status: head.status().as_u16(), headers: head.headers().clone(), body: body.bytes })
+        Ok(Reply { status: head.status().as_u16(), headers: head.headers().clone(), body })
     };
     let failure = match tokio::time::timeout(request.timeout, whole).await {
         Ok(Ok(reply)) => return Ok(reply),

@@ -223,8 +223,12 @@ impl Book {
 
     /// Ledgers that changed since they were last taken, with their sources.
     pub fn take_unsaved(&mut self) -> Vec<(Name, Ledger)> {
-        let changed = self.sources.iter_mut().filter(|(_, page)| std::mem::take(&mut page.unsaved));
-        changed.map(|(name, page)| (name.clone(), page.ledger.clone())).collect()
+        let changed = self.sources.iter_mut().filter(|(_, page)| page.unsaved);
+        let taken = changed.map(|(name, page)| {
+            page.unsaved = false;
+            (name.clone(), page.ledger.clone())
+        });
+        taken.collect()
     }
 
     /// These could not be written: they stay to be.

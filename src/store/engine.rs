@@ -16,7 +16,7 @@ use std::{
 
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
-use slog::{Logger, crit, error, info, warn};
+use slog::{Logger, crit, error, info};
 use tokio::sync::oneshot;
 
 use super::{

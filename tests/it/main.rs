@@ -1,5 +1,7 @@
 //! Every integration test, as one program: real sockets, a real disk, the real binary.
 
+#![allow(unreachable_pub, missing_docs, reason = "a test binary has no outside")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -1,0 +1,466 @@
+//! One destination: takes what its outbox holds, sends it in order, and has the outcome recorded before
+//! the next.
+//!
+//! A shell around [`Courier`]. One thing is under way at a time: loading, leasing items, a request, or
+//! recording what came of it; whatever ends looks for what is next in [`DeliveryActor::drive`].
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix::{
+    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Recipient, ResponseFuture, SpawnHandle,
+    WrapFuture,
+};
+use jiff::Timestamp;
+use rand::{SeedableRng, rngs::StdRng};
+use rustls::ClientConfig;
+use slog::{Logger, crit, debug, error, info, o, warn};
+use tokio::sync::oneshot;
+
+use crate::{
+    actors::{
+        death_watch::DeathWatch,
+        messages::{ChildId, DeliveryReported, OutboxReady, Ping, ProbeNow, Stop},
+    },
+    config::{self, DestinationKind, DiscordLimits},
+    delivery::{
+        self,
+        courier::{Courier, Ended, Step},
+        rate_limit::Governor,
+        request,
+        response::{self, Answer, Problem},
+        stdout::Writer,
+    },
+    fetch::{Outgoing, send},
+    health::report::StoreState,
+    model::ErrorKind,
+    store::{Backlog, DestinationRecord, Queued, Settled, Store, StoreError},
+};
+
+/// Items taken from the outbox at a time, and lines of one batch.
+const BATCH: usize = 100;
+/// `stdout` gathers for so long what comes in a burst.
+const LINGER: Duration = Duration::from_millis(25);
+/// How soon a store that fails is tried again.
+const STORE_AGAIN: Duration = Duration::from_secs(1);
+
+/// What a delivery is made of.
+pub struct Seat {
+    /// As configured.
+    pub destination: Arc<config::Destination>,
+    /// Limits that Discord does not announce.
+    pub limits: DiscordLimits,
+    /// Its outbox, and what is kept of it.
+    pub store: Store,
+    /// What all Discord destinations share.
+    pub governor: Rc<RefCell<Governor>>,
+    /// The shared TLS configuration.
+    pub tls: Arc<ClientConfig>,
+    /// For the backoff's jitter.
+    pub seed: u64,
+    /// Who hears how things stand.
+    pub health: Recipient<DeliveryReported>,
+    /// Tells the Supervisor of its end.
+    pub watch: DeathWatch<ChildId>,
+    /// The log.
+    pub log: Logger,
+}
+
+/// See the module.
+pub struct DeliveryActor {
+    destination: Arc<config::Destination>,
+    limits: DiscordLimits,
+    store: Store,
+    governor: Rc<RefCell<Governor>>,
+    tls: Arc<ClientConfig>,
+    rng: StdRng,
+    health: Recipient<DeliveryReported>,
+    _watch: DeathWatch<ChildId>,
+    log: Logger,
+    /// None until what was kept of it is loaded.
+    courier: Option<Courier>,
+    writer: Option<Writer>,
+    /// Items leased, the oldest first.
+    window: VecDeque<Queued>,
+    /// The last item leased.
+    leased: u64,
+    /// The outbox may hold more than was leased.
+    more: bool,
+    /// How items ended that is not yet recorded, and whether the record changed.
+    unrecorded: Vec<Settled>,
+    changed: bool,
+    backlog: Backlog,
+    last_delivered: Option<Timestamp>,
+    busy: bool,
+    timer: Option<SpawnHandle>,
+    stopping: Option<oneshot::Sender<()>>,
+}
+
+impl DeliveryActor {
+    /// Begins once it is started.
+    pub fn new(seat: Seat) -> Self {
+        let log = seat.log.new(o!("destination" => seat.destination.name.to_string()));
+        Self {
+            destination: seat.destination,
+            limits: seat.limits,
+            store: seat.store,
+            governor: seat.governor,
+            tls: seat.tls,
+            rng: StdRng::seed_from_u64(seat.seed),
+            health: seat.health,
+            _watch: seat.watch,
+            log,
+            courier: None,
+            writer: None,
+            window: VecDeque::new(),
+            leased: 0,
+            more: true,
+            unrecorded: Vec::new(),
+            changed: false,
+            backlog: Backlog::default(),
+            last_delivered: None,
+            busy: false,
+            timer: None,
+            stopping: None,
+        }
+    }
+
+    fn is_stdout(&self) -> bool {
+        matches!(self.destination.kind, DestinationKind::Stdout)
+    }
+
+    /// Does what is next, if nothing is under way.
+    fn drive(&mut self, ctx: &mut Context<Self>) {
+        if self.busy {
+            return;
+        }
+        if let Some(timer) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        if !self.unrecorded.is_empty() || self.changed {
+            return self.record(ctx);
+        }
+        if let Some(stopped) = self.stopping.take() {
+            // whoever asked may have given up waiting
+            let _ = stopped.send(());
+            return ctx.stop();
+        }
+        let Some(courier) = &self.courier else { return };
+        if self.window.is_empty() && self.more {
+            return self.lease(ctx);
+        }
+        let now = Instant::now();
+        let step = courier.next(!self.window.is_empty(), &self.governor.borrow(), now);
+        match step {
+            Step::Idle => {}
+            Step::Wait(until) => self.wake_after(until.saturating_duration_since(now), ctx),
+            // what could not be recorded must not be sent
+            Step::Send | Step::Probe if self.store.status().state == StoreState::Failing => {
+                self.wake_after(STORE_AGAIN, ctx);
+            }
+            Step::Send if self.is_stdout() => self.write(ctx),
+            Step::Send => self.send(ctx),
+            Step::Probe => self.probe(ctx),
+        }
+    }
+
+    fn wake_after(&mut self, wait: Duration, ctx: &mut Context<Self>) {
+        self.timer = Some(ctx.run_later(wait, |actor, ctx| {
+            actor.timer = None;
+            actor.drive(ctx);
+        }));
+    }
+
+    // === the store ===
+
+    fn load(&mut self, ctx: &mut Context<Self>) {
+        self.busy = true;
+        let (store, name) = (self.store.clone(), self.destination.name.clone());
+        let load = async move { store.destination(&name).await };
+        ctx.spawn(load.into_actor(self).map(|loaded, actor, ctx| {
+            actor.busy = false;
+            match loaded {
+                Ok((record, backlog)) => actor.begin(record, backlog, ctx),
+                Err(StoreError::Closed) => {}
+                Err(StoreError::Failing(_)) => {
+                    ctx.run_later(STORE_AGAIN, |actor, ctx| if !actor.busy && actor.courier.is_none() { actor.load(ctx) });
+                }
+            }
+        }));
+    }
+
+    fn begin(&mut self, record: DestinationRecord, backlog: Backlog, ctx: &mut Context<Self>) {
+        if backlog.queued > 0 {
+            info!(self.log, "items of an earlier run wait"; "queued" => backlog.queued);
+        }
+        let (now, wall) = (Instant::now(), Timestamp::now());
+        self.courier = Some(Courier::new(&self.destination.kind, self.limits, record, now, wall));
+        self.backlog = backlog;
+        self.report();
+        self.drive(ctx);
+    }
+
+    fn lease(&mut self, ctx: &mut Context<Self>) {
+        self.busy = true;
+        let (store, name, after) = (self.store.clone(), self.destination.name.clone(), self.leased);
+        let lease = async move { store.lease(&name, after, BATCH).await };
+        ctx.spawn(lease.into_actor(self).map(|leased, actor, ctx| {
+            actor.busy = false;
+            match leased {
+                Ok(items) => {
+                    actor.more = items.len() == BATCH;
+                    actor.leased = items.last().map_or(actor.leased, |last| last.seq);
+                    actor.window.extend(items);
+                    actor.drive(ctx);
+                }
+                Err(StoreError::Closed) => {}
+                Err(StoreError::Failing(_)) => actor.wake_after(STORE_AGAIN, ctx),
+            }
+        }));
+    }
+
+    /// Records how items ended. Until that is durable, nothing else is sent.
+    fn record(&mut self, ctx: &mut Context<Self>) {
+        let Some(courier) = &self.courier else { return };
+        self.busy = true;
+        let settled = std::mem::take(&mut self.unrecorded);
+        self.changed = false;
+        let (store, name, record) = (self.store.clone(), self.destination.name.clone(), courier.record.clone());
+        let settle = async move {
+            let result = store.settle(&name, settled.clone(), record).await;
+            (settled, result)
+        };
+        ctx.spawn(settle.into_actor(self).map(|(settled, result), actor, ctx| {
+            actor.busy = false;
+            match result {
+                Ok(backlog) => {
+                    actor.backlog = backlog;
+                    actor.report();
+                    actor.drive(ctx);
+                }
+                Err(error) => {
+                    actor.unrecorded = settled;
+                    actor.changed = true;
+                    actor.not_recorded(&error, ctx);
+                }
+            }
+        }));
+    }
+
+    fn not_recorded(&mut self, error: &StoreError, ctx: &mut Context<Self>) {
+        if self.unrecorded.is_empty() {
+            warn!(self.log, "the state of the destination could not be recorded: {error}"; "kind" => "store");
+        } else {
+            crit!(self.log, "what was delivered could not be recorded, a restart now would repeat it: {error}"; "kind" => "store",
+                "items" => self.unrecorded.len());
+        }
+        match self.stopping.take() {
+            Some(stopped) => {
+                let _ = stopped.send(());
+                ctx.stop();
+            }
+            None if *error == StoreError::Closed => {}
+            None => self.wake_after(STORE_AGAIN, ctx),
+        }
+    }
+
+    // === sending ===
+
+    fn send(&mut self, ctx: &mut Context<Self>) {
+        let Some(item) = self.window.front() else { return };
+        let seq = item.seq;
+        let Some(request) = request::deliver(&self.destination, &item.delivery, Timestamp::now()) else { return };
+        debug!(self.log, "sending"; "item" => &item.delivery.id, "source" => &item.delivery.source.name);
+        self.ask(request, ctx, move |actor, answer, ctx| actor.sent(seq, answer, ctx));
+    }
+
+    fn probe(&mut self, ctx: &mut Context<Self>) {
+        let Some(request) = request::probe(&self.destination) else { return };
+        self.ask(request, ctx, |actor, answer, ctx| {
+            let Some(courier) = &mut actor.courier else { return };
+            let back = courier.probed(answer, &mut actor.governor.borrow_mut(), Instant::now(), Timestamp::now());
+            if back {
+                info!(actor.log, "the destination is there again"; "queued" => actor.backlog.queued);
+            }
+            actor.changed = true;
+            actor.drive(ctx);
+        });
+    }
+
+    fn ask(
+        &mut self,
+        request: Outgoing,
+        ctx: &mut Context<Self>,
+        then: impl FnOnce(&mut Self, Answer, &mut Context<Self>) + 'static,
+    ) {
+        let Some(courier) = &mut self.courier else { return };
+        courier.sending(&mut self.governor.borrow_mut(), Instant::now());
+        self.busy = true;
+        let (tls, destination) = (self.tls.clone(), self.destination.clone());
+        let ask = async move { response::read(&destination.kind, send(request, &tls).await, Timestamp::now()) };
+        ctx.spawn(ask.into_actor(self).map(|answer, actor, ctx| {
+            actor.busy = false;
+            then(actor, answer, ctx);
+        }));
+    }
+
+    fn sent(&mut self, seq: u64, answer: Answer, ctx: &mut Context<Self>) {
+        let Some(courier) = &mut self.courier else { return };
+        let failed_before = courier.record.failures;
+        let (now, wall) = (Instant::now(), Timestamp::now());
+        let ended = courier.answered(answer, &mut self.governor.borrow_mut(), now, wall, &mut self.rng);
+        match ended {
+            Ended::Delivered => {
+                if failed_before > 0 {
+                    info!(self.log, "delivering again"; "after_failures" => failed_before);
+                }
+                self.last_delivered = Some(wall);
+                self.window.pop_front();
+                self.unrecorded.push(Settled { seq, refused: None });
+            }
+            Ended::Refused(error) => {
+                error!(self.log, "the item is refused and goes to the dead letters: {}", error.message;
+                    "kind" => error.kind.to_string(), "item" => self.window.front().map(|item| item.delivery.id.clone()));
+                self.window.pop_front();
+                self.unrecorded.push(Settled { seq, refused: Some(error) });
+            }
+            Ended::Kept(error, until) => {
+                let wait = until.saturating_duration_since(now);
+                self.tell_kept(&error, failed_before + 1, wait);
+                self.changed = true;
+                self.report();
+            }
+        }
+        self.drive(ctx);
+    }
+
+    fn tell_kept(&self, error: &crate::model::DeliveryError, attempt: u32, wait: Duration) {
+        let (kind, wait_ms) = (error.kind.to_string(), u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        let gone = self.courier.as_ref().is_some_and(|courier| courier.record.gone);
+        if gone {
+            error!(self.log, "the destination is gone, its items are kept and it is probed hourly: {}", error.message; "kind" => kind);
+        } else if error.kind == ErrorKind::RateLimited {
+            info!(self.log, "asked to wait: {}", error.message; "kind" => kind, "wait_ms" => wait_ms);
+        } else {
+            warn!(self.log, "delivery failed and is tried again: {}", error.message; "kind" => kind, "attempt" => attempt,
+                "wait_ms" => wait_ms);
+        }
+    }
+
+    /// All that is leased, as lines.
+    fn write(&mut self, ctx: &mut Context<Self>) {
+        let writer = match self.writer.take().map_or_else(Writer::start, Ok) {
+            Ok(writer) => writer,
+            Err(error) => return self.not_written(&error, ctx),
+        };
+        let mut lines = String::new();
+        for item in &self.window {
+            lines += &delivery::render(&self.destination, &item.delivery).json;
+            lines.push('\n');
+        }
+        self.busy = true;
+        let write = async move {
+            let result = writer.write(lines).await;
+            (writer, result)
+        };
+        ctx.spawn(write.into_actor(self).map(|(writer, result), actor, ctx| {
+            actor.busy = false;
+            actor.writer = Some(writer);
+            match result {
+                Ok(()) => {
+                    let settled = actor.window.drain(..).map(|item| Settled { seq: item.seq, refused: None });
+                    actor.unrecorded.extend(settled);
+                    actor.last_delivered = Some(Timestamp::now());
+                    if let Some(courier) = &mut actor.courier {
+                        courier.wrote(actor.unrecorded.len() as u64);
+                    }
+                    actor.drive(ctx);
+                }
+                Err(error) => actor.not_written(&error, ctx),
+            }
+        }));
+    }
+
+    fn not_written(&mut self, error: &std::io::Error, ctx: &mut Context<Self>) {
+        let Some(courier) = &mut self.courier else { return };
+        let problem = Problem { kind: ErrorKind::ClosedEarly, message: format!("standard output: {error}") };
+        let now = Instant::now();
+        if let Ended::Kept(error, until) = courier.not_written(problem, now, Timestamp::now(), &mut self.rng) {
+            warn!(self.log, "lines could not be written and are kept: {}", error.message;
+                "wait_ms" => until.saturating_duration_since(now).as_millis() as u64);
+        }
+        self.report();
+        self.drive(ctx);
+    }
+
+    fn report(&self) {
+        let Some(courier) = &self.courier else { return };
+        self.health.do_send(DeliveryReported {
+            destination: self.destination.name.clone(),
+            state: courier.state(Instant::now()),
+            queued: self.backlog.queued,
+            delivered: courier.record.delivered,
+            dead_letters: self.backlog.dead_letters,
+            oldest_queued: self.backlog.oldest,
+            last_delivered: self.last_delivered,
+            last_error: courier.record.last_error.clone(),
+        });
+    }
+}
+
+impl Actor for DeliveryActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.load(ctx);
+    }
+}
+
+impl Handler<OutboxReady> for DeliveryActor {
+    type Result = ();
+
+    fn handle(&mut self, _: OutboxReady, ctx: &mut Self::Context) {
+        self.more = true;
+        if self.busy || self.timer.is_some() {
+            return;
+        }
+        if self.is_stdout() { self.wake_after(LINGER, ctx) } else { self.drive(ctx) }
+    }
+}
+
+impl Handler<ProbeNow> for DeliveryActor {
+    type Result = ();
+
+    fn handle(&mut self, _: ProbeNow, ctx: &mut Self::Context) {
+        if let Some(courier) = &mut self.courier {
+            courier.probe_now(Instant::now());
+        }
+        self.drive(ctx);
+    }
+}
+
+impl Handler<Ping> for DeliveryActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Ping, _: &mut Self::Context) {}
+}
+
+impl Handler<Stop> for DeliveryActor {
+    type Result = ResponseFuture<()>;
+
+    /// Answered when the request in flight has ended and is recorded.
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) -> Self::Result {
+        let (stopping, stopped) = oneshot::channel();
+        self.stopping = Some(stopping);
+        self.drive(ctx);
+        Box::pin(async move {
+            // an actor that is dropped has ended too
+            let _ = stopped.await;
+        })
+    }
+}
