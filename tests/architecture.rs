@@ -21,7 +21,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("actors::messages", &["health", "model", "resilience", "store"]),
     ("actors", &["config", "delivery", "fetch", "health", "model", "poll", "resilience", "store"]),
     ("web", &["actors::messages", "config", "health", "model"]),
-    ("app", &["actors", "config", "delivery", "feed", "fetch", "health", "model", "poll", "resilience", "store", "web"]),
+    (
+        "app",
+        &["actors", "config", "delivery", "feed", "fetch", "health", "model", "poll", "resilience", "store", "web"],
+    ),
     ("cli", &["app", "config", "delivery", "feed", "fetch", "health", "model", "store"]),
 ];
 

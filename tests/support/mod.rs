@@ -2,4 +2,5 @@
 #![allow(dead_code, reason = "each user of this code needs a part of it")]
 
 pub mod daemon;
+pub mod discord;
 pub mod farm;

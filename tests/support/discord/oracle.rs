@@ -131,8 +131,9 @@ fn texts(body: &Value) -> Vec<(String, &str)> {
 
 /// Mentions and the like that are neither escaped nor allowed by name.
 fn mentions<'a>(text: &'a str, allowed: &Value) -> Vec<&'a str> {
-    let by_name =
-        |id: &str| ["users", "roles"].iter().any(|key| allowed[key].as_array().is_some_and(|ids| ids.contains(&id.into())));
+    let by_name = |id: &str| {
+        ["users", "roles"].iter().any(|key| allowed[key].as_array().is_some_and(|ids| ids.contains(&id.into())))
+    };
     let found = MENTION.captures_iter(text).filter(|found| {
         let whole = found.get(0).expect("the whole match");
         // an escape that is escaped itself does not escape
