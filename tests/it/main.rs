@@ -8,4 +8,5 @@ mod support;
 mod cli;
 mod config;
 mod daemon;
+mod discord_fake;
 mod fetch;

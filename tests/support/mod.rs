@@ -4,3 +4,5 @@
 pub mod daemon;
 pub mod discord;
 pub mod farm;
+pub mod receiver;
+pub mod wire;

@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use super::{
+    super::wire::{self, Head},
     oracle,
     pipeline::Target,
     play::{self, Scene, Then},
@@ -73,11 +74,8 @@ fn bound(address: SocketAddr) -> TcpSocket {
 /// Serves requests until one side has had enough.
 async fn connection(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
     let mut received = Vec::new();
-    while let Some((request, head)) = head(&mut stream, &mut received).await? {
-        received.drain(..head);
-        let close = request.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
-        let length = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-        let chunked = request.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
+    while let Some(head) = wire::head(&mut stream, &mut received).await? {
+        let request = recorded(&head);
         let (index, target, verb) = {
             let mut state = shared.lock();
             let index = state.requests.len();
@@ -90,14 +88,10 @@ async fn connection(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
         shared.changed.notify_all();
         match verb.as_ref().and_then(play::at_head) {
             Some(Then::Reset) => return reset(&stream),
-            Some(_) => return until_closed(&mut stream).await,
+            Some(_) => return wire::until_closed(&mut stream).await,
             None => {}
         }
-        let body = if chunked {
-            read_chunks(&mut stream, &mut received).await?
-        } else {
-            read_exactly(&mut stream, &mut received, length).await?
-        };
+        let body = wire::body(&mut stream, &mut received, &head).await?;
         let scene = {
             let mut state = shared.lock();
             state.requests[index].body = body;
@@ -118,10 +112,10 @@ async fn connection(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
             shared.changed.notify_all();
         }
         match scene.then {
-            Then::Keep if !close => {}
+            Then::Keep if !head.closes() => {}
             Then::Keep | Then::Close => break,
             Then::Reset => return reset(&stream),
-            Then::Hang => return until_closed(&mut stream).await,
+            Then::Hang => return wire::until_closed(&mut stream).await,
             Then::ResetOnReuse => {
                 if received.is_empty() {
                     stream.read_buf(&mut received).await?;
@@ -130,20 +124,28 @@ async fn connection(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
             }
         }
     }
-    // FIN, and what the client still sends is awaited, so that no RST overtakes the answer
-    stream.shutdown().await?;
-    until_closed(&mut stream).await
+    wire::hang_up(&mut stream).await
+}
+
+fn recorded(head: &Head) -> Recorded {
+    let (path, query) = head.target.split_once('?').unwrap_or((&head.target, ""));
+    Recorded {
+        received: Instant::now(),
+        responded: None,
+        method: head.method.clone(),
+        path: path.to_owned(),
+        query: query.to_owned(),
+        headers: head.headers.clone(),
+        body: Vec::new(),
+        status: None,
+        stored: false,
+        retry_until: None,
+    }
 }
 
 /// The connection ends with an RST when the caller drops it.
 fn reset(stream: &TcpStream) -> io::Result<()> {
     stream.set_zero_linger()
-}
-
-async fn until_closed(stream: &mut TcpStream) -> io::Result<()> {
-    let mut rest = [0; 512];
-    while stream.read(&mut rest).await? > 0 {}
-    Ok(())
 }
 
 async fn perform(stream: &mut TcpStream, scene: &Scene) -> io::Result<()> {
@@ -165,67 +167,4 @@ async fn perform(stream: &mut TcpStream, scene: &Scene) -> io::Result<()> {
     }
     stream.write_all(&bytes).await?;
     stream.flush().await
-}
-
-/// Reads a head and tells its length, which stays in `received`. None at the connection's end.
-async fn head(stream: &mut TcpStream, received: &mut Vec<u8>) -> io::Result<Option<(Recorded, usize)>> {
-    loop {
-        let mut headers = [httparse::EMPTY_HEADER; 64];
-        let mut parsed = httparse::Request::new(&mut headers);
-        let bad = |_| io::Error::other("bad request");
-        if let httparse::Status::Complete(head) = parsed.parse(received).map_err(bad)? {
-            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            let (path, query) = parsed.path.and_then(|path| path.split_once('?')).unwrap_or_else(|| {
-                let path = parsed.path.unwrap_or_default();
-                (path, "")
-            });
-            let recorded = Recorded {
-                received: Instant::now(),
-                responded: None,
-                method: parsed.method.unwrap_or_default().to_owned(),
-                path: path.to_owned(),
-                query: query.to_owned(),
-                headers: parsed.headers.iter().map(|header| (header.name.to_owned(), text(header.value))).collect(),
-                body: Vec::new(),
-                status: None,
-                stored: false,
-                retry_until: None,
-            };
-            return Ok(Some((recorded, head)));
-        }
-        if stream.read_buf(received).await? == 0 {
-            return Ok(None);
-        }
-    }
-}
-
-async fn read_exactly(stream: &mut TcpStream, received: &mut Vec<u8>, length: usize) -> io::Result<Vec<u8>> {
-    while received.len() < length {
-        if stream.read_buf(received).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-    }
-    Ok(received.drain(..length).collect())
-}
-
-async fn read_chunks(stream: &mut TcpStream, received: &mut Vec<u8>) -> io::Result<Vec<u8>> {
-    let mut body = Vec::new();
-    loop {
-        let (start, size) = loop {
-            match httparse::parse_chunk_size(received).map_err(|_| io::Error::other("bad chunk"))? {
-                httparse::Status::Complete((start, size)) => break (start, usize::try_from(size).expect("64 bits")),
-                httparse::Status::Partial if stream.read_buf(received).await? == 0 => {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
-                httparse::Status::Partial => {}
-            }
-        };
-        received.drain(..start);
-        body.extend(read_exactly(stream, received, size).await?);
-        // its line end; after the last chunk the end of trailers that nobody sends
-        read_exactly(stream, received, 2).await?;
-        if size == 0 {
-            return Ok(body);
-        }
-    }
 }
