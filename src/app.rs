@@ -102,7 +102,8 @@ async fn serve(config: Arc<Config>, read_config: ReadConfig, store: Store, log: 
     let mut server = listen(&config, handles(), &log)?;
     info!(log, "started"; "version" => env!("CARGO_PKG_VERSION"), "config" => config.path.display().to_string(),
         "state_dir" => config.state_dir.display().to_string(), "sources" => config.sources.len(), "destinations" => config.destinations.len());
-    let notifier = notify::start(supervisor.clone().recipient(), supervisor.clone().recipient(), health.clone().recipient(), &log);
+    let notifier =
+        notify::start(supervisor.clone().recipient(), supervisor.clone().recipient(), health.clone().recipient(), &log);
 
     let mut config = config;
     while let Heard::Reload = signals.next().await {
@@ -137,7 +138,11 @@ async fn serve(config: Arc<Config>, read_config: ReadConfig, store: Store, log: 
     Ok(())
 }
 
-fn listen(config: &Config, handles: web::Handles, log: &Logger) -> Result<Option<actix_web::dev::ServerHandle>, StartError> {
+fn listen(
+    config: &Config,
+    handles: web::Handles,
+    log: &Logger,
+) -> Result<Option<actix_web::dev::ServerHandle>, StartError> {
     if config.http.listen.is_empty() {
         return Ok(None);
     }

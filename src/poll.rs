@@ -195,14 +195,7 @@ impl Poller {
 /// `fingerprint` (URL, kind, encoding, headers, parser version), and `gone` likewise.
 pub fn adopt(mut record: SourceRecord, fingerprint: u64) -> SourceRecord {
     if record.fingerprint != fingerprint {
-        record = SourceRecord {
-            fingerprint,
-            etag: None,
-            last_modified: None,
-            body_hash: None,
-            gone: None,
-            ..record
-        };
+        record = SourceRecord { fingerprint, etag: None, last_modified: None, body_hash: None, gone: None, ..record };
     }
     record
 }

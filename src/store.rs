@@ -29,7 +29,6 @@ use crate::{
     config,
     identity::Keys,
     model::{DeliveryError, Item, Name},
-    health::report::StoreState,
     resilience::breaker::Breaker,
 };
 use engine::{Command, Engine, Reply};
@@ -79,6 +78,18 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
+}
+
+/// How well it is, `store.status` of `/health`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoreState {
+    /// Open and writing.
+    Ok,
+    /// It cannot be opened or written; retried.
+    Failing,
+    /// A new one was begun after damage; sources mark what they show as seen.
+    Reseeding,
 }
 
 /// The store as it is now.
@@ -134,13 +145,8 @@ impl Store {
     /// Only if another daemon has it, or the directory cannot be made. A damaged database is set aside,
     /// and a full disk is `failing` and tried again.
     pub fn open(options: Options) -> Result<Self, StartError> {
-        let status = StoreStatus {
-            state: StoreState::Failing,
-            reasons: Vec::new(),
-            items_seen: 0,
-            outbox: 0,
-            dead_letters: 0,
-        };
+        let status =
+            StoreStatus { state: StoreState::Failing, reasons: Vec::new(), items_seen: 0, outbox: 0, dead_letters: 0 };
         let status = Arc::new(Mutex::new(status));
         let (deadline, log, dir) = (options.deadline, options.log.clone(), options.dir.clone());
         let engine = Engine::start(options, status.clone())?;
@@ -235,7 +241,8 @@ impl Store {
     /// sled can wait for itself for good, and nothing from outside frees it. What was acknowledged is on
     /// disk, so the cure is a new process.
     fn hung(&self) -> ! {
-        let told = format!("the store did not answer within {:?}: the process ends, to be started again", self.deadline);
+        let told =
+            format!("the store did not answer within {:?}: the process ends, to be started again", self.deadline);
         crit!(self.log, "{told}"; "kind" => "store");
         // the log's own thread may not get to it any more
         anstream::eprintln!("{told}");

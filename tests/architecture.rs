@@ -21,8 +21,24 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("actors::messages", &["health", "model", "resilience", "store"]),
     ("actors", &["config", "delivery", "fetch", "health", "model", "poll", "resilience", "store"]),
     ("web", &["actors::messages", "config", "health", "model"]),
-    ("app", &["actors", "config", "delivery", "feed", "fetch", "health", "model", "poll", "resilience", "store", "web"]),
-    ("cli", &["app", "config", "delivery", "feed", "fetch", "health", "model", "store"]),
+    (
+        "app",
+        &[
+            "actors",
+            "config",
+            "delivery",
+            "feed",
+            "fetch",
+            "health",
+            "identity",
+            "model",
+            "poll",
+            "resilience",
+            "store",
+            "web",
+        ],
+    ),
+    ("cli", &["app", "config", "delivery", "feed", "fetch", "health", "model", "resilience", "store"]),
 ];
 
 fn sources(dir: &Path, into: &mut Vec<PathBuf>) {

@@ -188,7 +188,11 @@ impl DeliveryActor {
                 Ok((record, backlog)) => actor.begin(record, backlog, ctx),
                 Err(StoreError::Closed) => {}
                 Err(StoreError::Failing(_)) => {
-                    ctx.run_later(STORE_AGAIN, |actor, ctx| if !actor.busy && actor.courier.is_none() { actor.load(ctx) });
+                    ctx.run_later(STORE_AGAIN, |actor, ctx| {
+                        if !actor.busy && actor.courier.is_none() {
+                            actor.load(ctx)
+                        }
+                    });
                 }
             }
         }));

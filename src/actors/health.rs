@@ -140,8 +140,12 @@ impl HealthActor {
         let first: Vec<_> = report.reasons.iter().take(5).map(String::as_str).collect();
         match report.status {
             Status::Ok => info!(self.seat.log, "health: ok again"),
-            Status::Degraded => warn!(self.seat.log, "health: degraded: {}", first.join("; "); "reasons" => report.reasons.len()),
-            Status::Down => error!(self.seat.log, "health: down: {}", first.join("; "); "reasons" => report.reasons.len()),
+            Status::Degraded => {
+                warn!(self.seat.log, "health: degraded: {}", first.join("; "); "reasons" => report.reasons.len())
+            }
+            Status::Down => {
+                error!(self.seat.log, "health: down: {}", first.join("; "); "reasons" => report.reasons.len())
+            }
         }
     }
 }

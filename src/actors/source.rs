@@ -406,8 +406,7 @@ impl Poll {
 
     async fn attempt(&self) -> Result<Got, Failure> {
         let record = &self.poller.record;
-        let validators =
-            Validators { etag: record.etag.as_deref(), last_modified: record.last_modified.as_deref() };
+        let validators = Validators { etag: record.etag.as_deref(), last_modified: record.last_modified.as_deref() };
         match self.fetcher.get(validators).await? {
             Answer::NotModified(_) => Ok(Got::NotModified),
             Answer::Gone => Ok(Got::Gone),
@@ -426,13 +425,8 @@ impl Poll {
             return Ok(Got::Same { etag, last_modified });
         }
         let large = body.len() > INLINE_READ;
-        let input = Input {
-            body,
-            content_type,
-            url: final_url,
-            source: self.source.clone(),
-            window: self.window.clone(),
-        };
+        let input =
+            Input { body, content_type, url: final_url, source: self.source.clone(), window: self.window.clone() };
         let read = self.read;
         let parsed = if large {
             let task = tokio::task::spawn_blocking(move || document::read_guarded(read, &input));

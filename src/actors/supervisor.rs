@@ -4,13 +4,7 @@
 //! anew from its configuration and from what the store kept of it, alone, after a backoff, for ever. A
 //! source's panic is a failed poll of that source.
 
-use std::{
-    cell::RefCell,
-    collections::BTreeMap,
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseActFuture,
@@ -163,10 +157,10 @@ impl Supervisor {
             interval: source.schedule.interval,
         });
         let destinations = config.destinations.iter().map(|destination| destination.name.clone());
-        self.seat.health.configured.do_send(Configured {
-            sources: sources.collect(),
-            destinations: destinations.collect(),
-        });
+        self.seat
+            .health
+            .configured
+            .do_send(Configured { sources: sources.collect(), destinations: destinations.collect() });
     }
 
     fn next_life(&mut self) -> u64 {
@@ -216,7 +210,13 @@ impl Supervisor {
         }
     }
 
-    fn start_source(&mut self, source: &Arc<config::Source>, record: SourceRecord, deaths: u32, ctx: &mut Context<Self>) {
+    fn start_source(
+        &mut self,
+        source: &Arc<config::Source>,
+        record: SourceRecord,
+        deaths: u32,
+        ctx: &mut Context<Self>,
+    ) {
         if self.stopping {
             return;
         }
@@ -245,7 +245,9 @@ impl Supervisor {
 
     /// A source's actor panicked outside its poll: a failed poll of kind `panic`, then a new life.
     fn revive_source(&mut self, name: &Name, deaths: u32, cause: String, ctx: &mut Context<Self>) {
-        let Some(source) = Self::enabled(&self.seat.config).find(|source| source.name == *name).cloned() else { return };
+        let Some(source) = Self::enabled(&self.seat.config).find(|source| source.name == *name).cloned() else {
+            return;
+        };
         let store = self.seat.store.clone();
         let unsaved = self.unsaved.get(name).cloned();
         let load = async move {
@@ -266,7 +268,8 @@ impl Supervisor {
             let now = Timestamp::now();
             let record = poll::adopt(record, document::fingerprint(&source));
             let mut poller = Poller::new(source.schedule, source.retry, source.breaker, record);
-            let failure = Failure::fatal(ErrorKind::Panic, format!("the source's actor panicked, please report it: {cause}"));
+            let failure =
+                Failure::fatal(ErrorKind::Panic, format!("the source's actor panicked, please report it: {cause}"));
             poller.finished(now, now, End::Failed(&failure), &mut actor.rng);
             actor.seat.health.polled.do_send(SourcePolled {
                 source: source.name.clone(),
@@ -465,11 +468,12 @@ impl Handler<GetLiveness> for Supervisor {
         let deliveries: Vec<_> =
             self.deliveries.iter().map(|(name, child)| (name.clone(), child.addr.clone())).collect();
         Box::pin(async move {
-            let deliveries = deliveries.into_iter().map(async |(name, addr)| match timeout(REPLY, addr.send(Ping)).await {
-                // a closed mailbox is an actor about to be made anew, which is a reply of its own
-                Ok(_) => Ok(()),
-                Err(_) => Err(format!("the delivery to {name} does not reply")),
-            });
+            let deliveries =
+                deliveries.into_iter().map(async |(name, addr)| match timeout(REPLY, addr.send(Ping)).await {
+                    // a closed mailbox is an actor about to be made anew, which is a reply of its own
+                    Ok(_) => Ok(()),
+                    Err(_) => Err(format!("the delivery to {name} does not reply")),
+                });
             let store = async {
                 // whatever it replies: a full disk is no reason to be killed
                 timeout(REPLY, store.ping()).await.map(drop).map_err(|_| "the store does not reply".to_owned())
@@ -514,7 +518,8 @@ impl Handler<Reload> for Supervisor {
         };
         let fresh: Vec<_> = Self::enabled(&config).filter(|source| !unchanged(source)).cloned().collect();
         let kept = |name: &Name| {
-            Self::enabled(&config).any(|source| source.name == *name) && !fresh.iter().any(|source| source.name == *name)
+            Self::enabled(&config).any(|source| source.name == *name)
+                && !fresh.iter().any(|source| source.name == *name)
         };
         let mut stopped = 0;
         self.sources.retain(|name, child| {

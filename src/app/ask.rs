@@ -51,7 +51,8 @@ pub async fn ask(source: &Arc<config::Source>, tls: &Tls) -> Asked {
         let result = once(source, &fetcher).await;
         let latency = start.elapsed();
         if let Err(failure) = &result
-            && let Next::Retry(wait) = poller.after_failure(attempt, source.retry.attempts, failure, &mut ThreadRng::default())
+            && let Next::Retry(wait) =
+                poller.after_failure(attempt, source.retry.attempts, failure, &mut ThreadRng::default())
         {
             tokio::time::sleep(wait).await;
             continue;

@@ -5,7 +5,9 @@
 
 use std::{io, panic, sync::Mutex};
 
-use slog::{Drain, FnValue, Level, LevelFilter, Logger, Never, PushFnValue, Record, SendSyncRefUnwindSafeDrain, crit, o, warn};
+use slog::{
+    Drain, FnValue, Level, LevelFilter, Logger, Never, PushFnValue, Record, SendSyncRefUnwindSafeDrain, crit, o, warn,
+};
 use slog_async::{Async, AsyncGuard};
 
 use crate::{

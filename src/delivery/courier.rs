@@ -272,9 +272,9 @@ impl Courier {
 }
 
 fn is_discords(host: &str) -> bool {
-    ["discord.com", "discordapp.com"].iter().any(|known| {
-        host.strip_suffix(known).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-    })
+    ["discord.com", "discordapp.com"]
+        .iter()
+        .any(|known| host.strip_suffix(known).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
 }
 
 #[cfg(test)]
@@ -361,7 +361,10 @@ mod tests {
     fn a_limit_outlives_the_process() {
         let mut desk = local();
         desk.answer(Verdict::Limited(Limit::Announced(Duration::from_secs(90)), problem()));
-        assert_eq!((desk.waits(), desk.courier.state(desk.now)), (Duration::from_secs(90) + SLACK, DestinationState::Holding));
+        assert_eq!(
+            (desk.waits(), desk.courier.state(desk.now)),
+            (Duration::from_secs(90) + SLACK, DestinationState::Holding)
+        );
         let record = desk.courier.record.clone();
         let again = self::desk("http://127.0.0.1/api/v10/webhooks/1/t", record);
         assert_eq!(again.waits(), Duration::from_secs(90) + SLACK);
@@ -387,7 +390,12 @@ mod tests {
         assert_eq!(desk.next(), Step::Probe);
         assert_eq!(desk.courier.next(false, &desk.governor, desk.now), Step::Probe, "also with nothing to send");
         let answer = |verdict| Answer { verdict, bucket: None, genuine: true };
-        assert!(!desk.courier.probed(answer(Verdict::Gone(problem())), &mut desk.governor, desk.now, Timestamp::UNIX_EPOCH));
+        assert!(!desk.courier.probed(
+            answer(Verdict::Gone(problem())),
+            &mut desk.governor,
+            desk.now,
+            Timestamp::UNIX_EPOCH
+        ));
         assert_eq!(desk.waits(), HOURLY);
         desk.courier.probe_now(desk.now);
         assert_eq!(desk.next(), Step::Probe, "a reload probes at once");

@@ -60,9 +60,8 @@ struct Image {
 /// The message for an item. An address that Discord would refuse is left out, not the message.
 pub fn message(delivery: &Delivery) -> Message {
     let item = &delivery.item;
-    let text = |text: &Option<String>, limit| {
-        text.as_deref().map(|text| escaped(text, limit)).filter(|text| !text.is_empty())
-    };
+    let text =
+        |text: &Option<String>, limit| text.as_deref().map(|text| escaped(text, limit)).filter(|text| !text.is_empty());
     let url = item.link.as_deref().and_then(web_address);
     let mut title = text(&item.title, TITLE);
     let description = text(&item.summary, DESCRIPTION).filter(|description| title.as_ref() != Some(description));
@@ -87,7 +86,10 @@ pub fn message(delivery: &Delivery) -> Message {
 pub fn test_message(destination: &str, at: Timestamp) -> Message {
     let embed = Embed {
         title: Some("Test message".to_owned()),
-        description: Some(escaped(&format!("kawaraban reaches the destination {destination}. Nothing happened, this is a test."), DESCRIPTION)),
+        description: Some(escaped(
+            &format!("kawaraban reaches the destination {destination}. Nothing happened, this is a test."),
+            DESCRIPTION,
+        )),
         timestamp: Some(at),
         author: Some(Author { name: "kawaraban".to_owned() }),
         ..Embed::default()
@@ -196,7 +198,14 @@ mod tests {
 
     #[test]
     fn what_discord_would_refuse_is_left_out() {
-        let bad = ["magnet:?xt=1", "//host/x", "data:image/png;base64,AA", "relative", "", &format!("https://x/{}", "a".repeat(2048))];
+        let bad = [
+            "magnet:?xt=1",
+            "//host/x",
+            "data:image/png;base64,AA",
+            "relative",
+            "",
+            &format!("https://x/{}", "a".repeat(2048)),
+        ];
         for address in bad {
             let item = Item {
                 title: Some("t".into()),
@@ -217,7 +226,11 @@ mod tests {
         let message = serde_json::to_value(message(&delivery)).unwrap();
         let count = |value: &serde_json::Value| value.as_str().unwrap().chars().count();
         let embed = &message["embeds"][0];
-        assert!(count(&embed["title"]) <= 256 && count(&embed["description"]) <= 4096 && count(&embed["author"]["name"]) <= 256);
+        assert!(
+            count(&embed["title"]) <= 256
+                && count(&embed["description"]) <= 4096
+                && count(&embed["author"]["name"]) <= 256
+        );
         assert!(embed["title"].as_str().unwrap().ends_with('…'));
     }
 

@@ -65,7 +65,9 @@ fn clean(text: &str) -> String {
 
 /// After an `@`: does it address everybody?
 fn is_broadcast(after: &str) -> bool {
-    ["everyone", "here"].iter().any(|name| after.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name)))
+    ["everyone", "here"]
+        .iter()
+        .any(|name| after.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name)))
 }
 
 /// Where an address that begins here ends.
@@ -170,8 +172,10 @@ mod tests {
         for (text, shown) in [
             ("@everyone and @here", "@\u{200b}everyone and @\u{200b}here"),
             ("@EveryOne", "@\u{200b}EveryOne"),
-            ("<@123> <@!1> <@&5> <#9> <:n:1> <a:n:1> <t:1:R> </cmd:1> <id:guide>", 
-             r"\<@123> \<@!1> \<@&5> \<#9> \<:n:1> \<a:n:1> \<t:1:R> \</cmd:1> \<id:guide>"),
+            (
+                "<@123> <@!1> <@&5> <#9> <:n:1> <a:n:1> <t:1:R> </cmd:1> <id:guide>",
+                r"\<@123> \<@!1> \<@&5> \<#9> \<:n:1> \<a:n:1> \<t:1:R> \</cmd:1> \<id:guide>",
+            ),
             ("https://x.example/@everyone", "https://x.example/%40everyone"),
             ("mail me@example.com", "mail me@example.com"),
         ] {

@@ -54,7 +54,9 @@ pub fn test(destination: &Destination, delivery: &Delivery, now: Timestamp) -> O
 pub fn probe(destination: &Destination) -> Option<Outgoing> {
     match &destination.kind {
         DestinationKind::Discord { url } => Some(discord(url, None)),
-        DestinationKind::Webhook { url, .. } => Some(outgoing(Method::GET, url.expose().clone(), AGENT, Vec::new(), None)),
+        DestinationKind::Webhook { url, .. } => {
+            Some(outgoing(Method::GET, url.expose().clone(), AGENT, Vec::new(), None))
+        }
         DestinationKind::Stdout => None,
     }
 }
@@ -64,7 +66,11 @@ pub fn probe(destination: &Destination) -> Option<Outgoing> {
 fn discord(url: &Secret<Url>, body: Option<String>) -> Outgoing {
     let mut url = url.expose().clone();
     let Some(body) = body else { return outgoing(Method::GET, url, DISCORD_AGENT, Vec::new(), None) };
-    let kept: Vec<_> = url.query_pairs().filter(|(key, _)| key != "wait").map(|(key, value)| (key.into_owned(), value.into_owned())).collect();
+    let kept: Vec<_> = url
+        .query_pairs()
+        .filter(|(key, _)| key != "wait")
+        .map(|(key, value)| (key.into_owned(), value.into_owned()))
+        .collect();
     url.query_pairs_mut().clear().extend_pairs(kept).append_pair("wait", "true");
     outgoing(Method::POST, url, DISCORD_AGENT, Vec::new(), Some(body))
 }
@@ -120,7 +126,10 @@ fn signature(key: &[u8], timestamp: &str, body: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{model::{Item, Name}, store::SourceRef};
+    use crate::{
+        model::{Item, Name},
+        store::SourceRef,
+    };
 
     fn header<'a>(request: &'a Outgoing, name: &str) -> Option<&'a str> {
         request.headers.iter().find(|(known, _)| known == name).and_then(|(_, value)| value.to_str().ok())
@@ -163,6 +172,9 @@ mod tests {
     #[test]
     fn the_signature_is_the_one_that_others_compute() {
         // printf '1700000000.{}' | openssl dgst -sha256 -hmac key
-        assert_eq!(signature(b"key", "1700000000", b"{}"), "9d713ed406bb7076d4123f0dc2c39d2df5c654ed4b0cd56b52c8b4c940bd63ae");
+        assert_eq!(
+            signature(b"key", "1700000000", b"{}"),
+            "9d713ed406bb7076d4123f0dc2c39d2df5c654ed4b0cd56b52c8b4c940bd63ae"
+        );
     }
 }

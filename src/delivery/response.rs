@@ -86,6 +86,10 @@ struct Words {
 pub fn read(kind: &DestinationKind, result: Result<Reply, SendFailure>, now: Timestamp) -> Answer {
     let reply = match result {
         Ok(reply) => reply,
+        // a success was told; an answer that broke off after it does not take that back
+        Err(failed) if failed.status.is_some_and(|status| (200..300).contains(&status)) => {
+            return Answer { verdict: Verdict::Delivered, bucket: None, genuine: false };
+        }
         Err(failed) => {
             let problem = Problem { kind: failed.failure.kind, message: failed.failure.message };
             return Answer { verdict: Verdict::Retry(problem), bucket: None, genuine: false };
@@ -146,7 +150,10 @@ fn limit(reply: &Reply, words: Option<&Words>, now: Timestamp) -> Limit {
     let wait = wait.unwrap_or(UNNAMED).max(SHORTEST);
     let scope = header("x-ratelimit-scope");
     let left = bucket(&reply.headers).is_some_and(|(remaining, _)| remaining > 0);
-    if scope == Some("global") || header("x-ratelimit-global").is_some() || words.is_some_and(|words| words.global == Some(true)) {
+    if scope == Some("global")
+        || header("x-ratelimit-global").is_some()
+        || words.is_some_and(|words| words.global == Some(true))
+    {
         Limit::Global(wait)
     } else if scope == Some("shared") || left {
         Limit::Hidden(wait)
@@ -208,7 +215,9 @@ fn said(words: Option<&Words>, url: &url::Url) -> Option<String> {
     if !faults.is_empty() {
         text += &format!(": {}", faults.join("; "));
     }
-    if let Some(token) = url.path_segments().and_then(|mut segments| segments.next_back()).filter(|token| !token.is_empty()) {
+    if let Some(token) =
+        url.path_segments().and_then(|mut segments| segments.next_back()).filter(|token| !token.is_empty())
+    {
         text = text.replace(token, "…");
     }
     let shown = text.chars().map(|c| if c.is_control() { ' ' } else { c });
@@ -269,10 +278,20 @@ mod tests {
     #[test]
     fn a_limit_is_told_by_its_scope() {
         let user = r#"{"message":"You are being rate limited.","retry_after":1.5,"global":false}"#;
-        let headers = [("retry-after", "2"), ("x-ratelimit-scope", "user"), ("x-ratelimit-remaining", "0"), ("x-ratelimit-reset-after", "1.5")];
+        let headers = [
+            ("retry-after", "2"),
+            ("x-ratelimit-scope", "user"),
+            ("x-ratelimit-remaining", "0"),
+            ("x-ratelimit-reset-after", "1.5"),
+        ];
         assert_eq!(limited(reply(429, &headers, user)), Limit::Announced(wait(2.0)));
         assert_eq!(limited(reply(429, &[], user)), Limit::Announced(wait(1.5)), "the body alone is enough");
-        let shared = [("retry-after", "45"), ("x-ratelimit-scope", "shared"), ("x-ratelimit-remaining", "3"), ("x-ratelimit-reset-after", "1.5")];
+        let shared = [
+            ("retry-after", "45"),
+            ("x-ratelimit-scope", "shared"),
+            ("x-ratelimit-remaining", "3"),
+            ("x-ratelimit-reset-after", "1.5"),
+        ];
         assert_eq!(limited(reply(429, &shared, user)), Limit::Hidden(wait(45.0)), "Retry-After above all");
         let global = r#"{"message":"m","retry_after":0.1,"global":true}"#;
         assert_eq!(limited(reply(429, &[("x-ratelimit-global", "true")], global)), Limit::Global(SHORTEST));
@@ -285,14 +304,20 @@ mod tests {
         let standing = r#"{"code":0,"message":"You are being blocked from accessing our API temporarily"}"#;
         assert_eq!(limited(reply(429, &[], standing)), Limit::Block(None));
         assert_eq!(limited(reply(403, &[], "error code: 1010")), Limit::Block(None));
-        assert_eq!(limited(reply(403, &[], r#"{"message":"internal network error","code":40333}"#)), Limit::Block(None));
+        assert_eq!(
+            limited(reply(403, &[], r#"{"message":"internal network error","code":40333}"#)),
+            Limit::Block(None)
+        );
     }
 
     #[test]
     fn absurd_waits_are_bounded() {
         let scope = ("x-ratelimit-scope", "user");
         assert_eq!(limited(reply(429, &[scope], r#"{"retry_after":-5}"#)), Limit::Announced(UNNAMED));
-        assert_eq!(limited(reply(429, &[scope, ("retry-after", "NaN")], r#"{"retry_after":NaN}"#)), Limit::Announced(UNNAMED));
+        assert_eq!(
+            limited(reply(429, &[scope, ("retry-after", "NaN")], r#"{"retry_after":NaN}"#)),
+            Limit::Announced(UNNAMED)
+        );
         assert_eq!(limited(reply(429, &[scope], r#"{"retry_after":1e300}"#)), Limit::Announced(LONGEST));
         assert_eq!(limited(reply(429, &[scope], r#"{"retry_after":86400}"#)), Limit::Announced(wait(86400.0)));
     }
@@ -306,10 +331,14 @@ mod tests {
         ] {
             assert!(matches!(verdict(reply(status, &[], body)), Verdict::Gone(_)), "{body}");
         }
-        for (status, body) in [(404, r#"{"message":"Unknown Channel","code":10003}"#), (400, r#"{"message":"thread","code":220001}"#)] {
+        for (status, body) in
+            [(404, r#"{"message":"Unknown Channel","code":10003}"#), (400, r#"{"message":"thread","code":220001}"#)]
+        {
             assert!(matches!(verdict(reply(status, &[], body)), Verdict::Misconfigured(_)), "{body}");
         }
-        for (status, body) in [(404, "<html>"), (401, "{}"), (500, ""), (301, ""), (405, r#"{"message":"405","code":0}"#)] {
+        for (status, body) in
+            [(404, "<html>"), (401, "{}"), (500, ""), (301, ""), (405, r#"{"message":"405","code":0}"#)]
+        {
             assert!(matches!(verdict(reply(status, &[], body)), Verdict::Retry(_)), "{status} {body}");
         }
     }
@@ -319,7 +348,10 @@ mod tests {
         let body = r#"{"message":"Invalid Form Body s3cret-token","code":50035,"errors":{"embeds":{"0":{"title":{"_errors":[{"code":"BASE_TYPE_MAX_LENGTH","message":"Must be 256 or fewer in length."}]}}}}}"#;
         let Verdict::Refused(problem) = verdict(reply(400, &[], body)) else { panic!("not refused") };
         assert_eq!(problem.kind, ErrorKind::Http(400));
-        assert_eq!(problem.message, "HTTP 400: Invalid Form Body … (50035): embeds.0.title: Must be 256 or fewer in length.");
+        assert_eq!(
+            problem.message,
+            "HTTP 400: Invalid Form Body … (50035): embeds.0.title: Must be 256 or fewer in length."
+        );
         assert!(matches!(verdict(reply(400, &[], r#"{"embeds":["0"]}"#)), Verdict::Refused(_)));
     }
 
@@ -337,9 +369,16 @@ mod tests {
             assert!(matches!(verdict(reply(status, &[], "")), Verdict::Retry(_)), "{status}");
         }
         let later = reply(503, &[("retry-after", "120")], "");
-        assert!(matches!(verdict(later), Verdict::Limited(Limit::Announced(wait), _) if wait == Duration::from_secs(120)));
-        let lost = SendFailure { failure: Failure::transient(ErrorKind::ConnectionReset, "reset"), written: true };
-        assert!(matches!(read(&kind, Err(lost), Timestamp::UNIX_EPOCH).verdict, Verdict::Retry(_)));
+        assert!(
+            matches!(verdict(later), Verdict::Limited(Limit::Announced(wait), _) if wait == Duration::from_secs(120))
+        );
+        let lost = |status| {
+            let failure = Failure::transient(ErrorKind::ConnectionReset, "reset");
+            read(&kind, Err(SendFailure { failure, written: true, status }), Timestamp::UNIX_EPOCH).verdict
+        };
+        assert!(matches!(lost(None), Verdict::Retry(_)));
+        assert!(matches!(lost(Some(500)), Verdict::Retry(_)));
+        assert_eq!(lost(Some(200)), Verdict::Delivered, "the answer was told before it broke off");
     }
 
     #[test]

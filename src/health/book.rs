@@ -189,7 +189,7 @@ impl Book {
             }
         }
         page.gone = false;
-        self.outage.succeeded()
+        self.outage.succeeded(page.interval, polled.ended)
     }
 
     /// A source's schedule changed.
@@ -257,7 +257,8 @@ impl Book {
         self.judge_sources(now, &mut verdict);
         let mut destinations = BTreeMap::new();
         for (name, known) in &self.destinations {
-            destinations.insert(name.to_string(), judge_destination(name, known.as_ref(), self.started, now, &mut verdict));
+            destinations
+                .insert(name.to_string(), judge_destination(name, known.as_ref(), self.started, now, &mut verdict));
         }
         for pattern in patterns.iter().filter(|pattern| pattern.sources.len() >= WIDESPREAD) {
             let ErrorPattern { kind, count, sources, .. } = pattern;
@@ -374,7 +375,9 @@ fn judge_destination(
     let status = match known.state {
         _ if waits > QUEUED_TOO_LONG && idle > IDLE_TOO_LONG && !on_purpose => {
             let (queued, minutes) = (known.queued, idle.as_secs() / 60);
-            verdict.down(format!("destination {name}: {queued} items wait, none acknowledged for {minutes} minutes{error}"));
+            verdict.down(format!(
+                "destination {name}: {queued} items wait, none acknowledged for {minutes} minutes{error}"
+            ));
             if known.state == DestinationState::Gone { DestinationStatus::Gone } else { DestinationStatus::Down }
         }
         DestinationState::Gone => {
@@ -553,7 +556,11 @@ mod tests {
             let mut book = book(&[]);
             book.delivery(delivery(state, 0, delivered));
             let report = book.report(at(now), &healthy());
-            assert_eq!((report.status, report.destinations["news"].status), (status, destination), "{state:?} at {now}");
+            assert_eq!(
+                (report.status, report.destinations["news"].status),
+                (status, destination),
+                "{state:?} at {now}"
+            );
         }
     }
 

@@ -140,8 +140,11 @@ impl Ledger {
         let now = std::mem::replace(self, earlier);
         self.attempts += now.attempts;
         self.items += now.items;
-        self.consecutive_failures =
-            if now.successes > 0 { now.consecutive_failures } else { self.consecutive_failures + now.consecutive_failures };
+        self.consecutive_failures = if now.successes > 0 {
+            now.consecutive_failures
+        } else {
+            self.consecutive_failures + now.consecutive_failures
+        };
         self.successes += now.successes;
         self.failures += now.failures;
         self.last_attempt = now.last_attempt.or(self.last_attempt);
@@ -218,7 +221,10 @@ mod tests {
         assert_eq!(ledger.patterns(at(6))[0].count, 2);
         ledger.succeeded(at(26), 0);
         assert_eq!(ledger.success_rate_24h(at(26)), Some(50.0));
-        assert_eq!(ledger.patterns(at(26)), [Pattern { kind: ErrorKind::ConnectionReset, count: 1, first: at(5), last: at(5) }]);
+        assert_eq!(
+            ledger.patterns(at(26)),
+            [Pattern { kind: ErrorKind::ConnectionReset, count: 1, first: at(5), last: at(5) }]
+        );
         assert_eq!(ledger.success_rate_24h(at(60)), None);
         assert!(ledger.patterns(at(60)).is_empty());
         assert_eq!(ledger.success_rate(), Some(33.3));

@@ -71,7 +71,13 @@ fn is_environment(error: &io::Error) -> bool {
         || error.to_string().contains("could not acquire lock")
         || matches!(
             error.kind(),
-            StorageFull | QuotaExceeded | PermissionDenied | ReadOnlyFilesystem | WouldBlock | Interrupted | OutOfMemory
+            StorageFull
+                | QuotaExceeded
+                | PermissionDenied
+                | ReadOnlyFilesystem
+                | WouldBlock
+                | Interrupted
+                | OutOfMemory
         )
 }
 

@@ -22,12 +22,12 @@ use tokio::sync::oneshot;
 use super::{
     Backlog, DestinationRecord, Ingest, Ingested, Options, Queued, Settled, SourceRecord, StartError, Stats,
     StoreError, StoreStatus,
-    commits::{Committed, Commits},
+    commits::{Commits, Committed},
     database::{Database, Fault, Group},
     ingest, outbox,
     records::{self, Loss},
 };
-use crate::{health::report::StoreState, model::Name};
+use crate::{model::Name, store::StoreState};
 
 /// How long a change waits for others to share its commit.
 const WINDOW: Duration = Duration::from_millis(5);
@@ -154,8 +154,7 @@ impl Engine {
     fn fail(&mut self, reason: &str) {
         error!(self.log, "the store fails, and is opened again every {} s until it works: {reason}", self.options.retry.as_secs();
             "kind" => "store");
-        self.state =
-            State::Failing { reason: reason.to_owned(), retry_at: Instant::now() + self.options.retry };
+        self.state = State::Failing { reason: reason.to_owned(), retry_at: Instant::now() + self.options.retry };
         self.tell_status();
     }
 

@@ -106,7 +106,9 @@ fn seconds(second: i64) -> u32 {
 
 /// An item of a bounded size: sled does not like large values, and no destination shows more.
 fn bounded(mut item: Item) -> Item {
-    for text in [&mut item.id, &mut item.title, &mut item.link, &mut item.summary, &mut item.image].into_iter().flatten() {
+    for text in
+        [&mut item.id, &mut item.title, &mut item.link, &mut item.summary, &mut item.image].into_iter().flatten()
+    {
         cut(text, MOST_TEXT);
     }
     if let Some(content) = &mut item.content_html {

@@ -121,7 +121,8 @@ impl Packs {
     }
 
     fn remember(&mut self, item: Seen) {
-        match self.chunks.iter_mut().find(|chunk| chunk.items.len() < CHUNK && !(chunk.items.is_empty() && chunk.dirty)) {
+        match self.chunks.iter_mut().find(|chunk| chunk.items.len() < CHUNK && !(chunk.items.is_empty() && chunk.dirty))
+        {
             Some(chunk) => {
                 chunk.items.push(item);
                 chunk.dirty = true;

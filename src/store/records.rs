@@ -51,11 +51,13 @@ pub(super) fn pack_prefix(source: &Name) -> Vec<u8> {
 }
 
 fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, Fault> {
-    serde_json::from_slice(bytes).map_err(|error| Fault::Damaged(format!("the record of {what} cannot be read: {error}")))
+    serde_json::from_slice(bytes)
+        .map_err(|error| Fault::Damaged(format!("the record of {what} cannot be read: {error}")))
 }
 
 fn encode<T: Serialize>(what: &str, value: &T) -> Result<Vec<u8>, Fault> {
-    serde_json::to_vec(value).map_err(|error| Fault::Damaged(format!("the record of {what} cannot be written: {error}")))
+    serde_json::to_vec(value)
+        .map_err(|error| Fault::Damaged(format!("the record of {what} cannot be written: {error}")))
 }
 
 // === sources ===

@@ -164,10 +164,22 @@ mod tests {
     #[test]
     fn only_names_of_ours_are_served() {
         let guard = guard(None, false);
-        for host in ["127.0.0.1:8787", "[::1]:8787", "[::1]", "::1", "localhost", "LOCALHOST:80", "localhost.", "news.example:443", "10.0.0.9"] {
+        for host in [
+            "127.0.0.1:8787",
+            "[::1]:8787",
+            "[::1]",
+            "::1",
+            "localhost",
+            "LOCALHOST:80",
+            "localhost.",
+            "news.example:443",
+            "10.0.0.9",
+        ] {
             assert!(guard.knows(host), "{host}");
         }
-        for host in ["evil.example", "", "localhost.evil.example", "127.0.0.1.evil.example", "news.example.evil", "[evil]"] {
+        for host in
+            ["evil.example", "", "localhost.evil.example", "127.0.0.1.evil.example", "news.example.evil", "[evil]"]
+        {
             assert!(!guard.knows(host), "{host}");
         }
     }
@@ -180,7 +192,9 @@ mod tests {
         };
         assert_eq!(post(Some("Bearer s3cret")), Ok(()));
         assert_eq!(post(Some("bearer s3cret")), Ok(()));
-        for wrong in [None, Some("Bearer s3cre"), Some("Bearer s3cret2"), Some("Basic s3cret"), Some("Bearer"), Some("")] {
+        for wrong in
+            [None, Some("Bearer s3cre"), Some("Bearer s3cret2"), Some("Basic s3cret"), Some("Bearer"), Some("")]
+        {
             assert_eq!(post(wrong), Err(Refused::Unauthorized), "{wrong:?}");
         }
         assert_eq!(with.authorize(&Method::GET, "/api/v1/dead-letters", None), Err(Refused::Unauthorized));

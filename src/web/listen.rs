@@ -34,7 +34,10 @@ pub(super) fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
 pub(super) fn unix(path: &Path) -> io::Result<UnixListener> {
     if let Ok(found) = path.symlink_metadata() {
         if !found.file_type().is_socket() {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file of this name, which is no socket"));
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "there is a file of this name, which is no socket",
+            ));
         }
         if UnixStream::connect(path).is_ok() {
             return Err(io::ErrorKind::AddrInUse.into());

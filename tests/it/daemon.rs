@@ -67,7 +67,8 @@ fn each_item_is_delivered_once_and_oldest_first_also_after_a_restart() {
         assert_eq!(&sorted[feed.name()], due);
     }
     for feed in &feeds {
-        let first = farm.requests().into_iter().skip(before).find(|request| request.path.ends_with(feed.name())).unwrap();
+        let first =
+            farm.requests().into_iter().skip(before).find(|request| request.path.ends_with(feed.name())).unwrap();
         assert!(first.header("if-none-match").is_some(), "no validator was sent back after the restart");
     }
     assert_eq!(farm.connections(), farm.requests().len() as u64, "a connection was used twice");
@@ -119,8 +120,11 @@ fn every_fault_has_its_kind_and_a_breaker_of_its_own() {
         config += &source(feed);
     }
     let daemon = Daemon::start(&config);
-    let expected: Vec<_> =
-        faults.iter().map(|(name, _, kind)| (*name, *kind)).chain([("refused", "connect_refused"), ("dns", "dns")]).collect();
+    let expected: Vec<_> = faults
+        .iter()
+        .map(|(name, _, kind)| (*name, *kind))
+        .chain([("refused", "connect_refused"), ("dns", "dns")])
+        .collect();
     for (name, kind) in &expected {
         daemon.wait(&format!("{name} is {kind} and down"), |daemon| {
             let source = daemon.source(name);
