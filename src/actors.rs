@@ -1,7 +1,7 @@
 //! The actors: thin shells that read a clock, do the I/O, and feed what came of it to pure state.
 //!
 //! An actor imports no other actor's module, only [`messages`]; who is wired to whom is the
-//! Supervisor's and [`crate::app`]'s business.
+//! business of the Supervisor and of the app.
 
 pub mod death_watch;
 pub mod delivery;

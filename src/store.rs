@@ -27,7 +27,6 @@ use tokio::sync::oneshot;
 
 use crate::{
     config,
-    health::report::StoreState,
     identity::Keys,
     model::{DeliveryError, Item, Name},
     resilience::breaker::Breaker,
@@ -79,6 +78,18 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
+}
+
+/// How well it is, `store.status` of `/health`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoreState {
+    /// Open and writing.
+    Ok,
+    /// It cannot be opened or written; retried.
+    Failing,
+    /// A new one was begun after damage; sources mark what they show as seen.
+    Reseeding,
 }
 
 /// The store as it is now.

@@ -2,7 +2,7 @@
 //! the next.
 //!
 //! A shell around [`Courier`]. One thing is under way at a time: loading, leasing items, a request, or
-//! recording what came of it; whatever ends looks for what is next in [`DeliveryActor::drive`].
+//! recording what came of it; whatever ends looks for what is next in `drive`.
 
 use std::{
     cell::RefCell,

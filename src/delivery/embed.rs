@@ -160,7 +160,7 @@ mod tests {
             title: Some("Case *Closed* 1 < 2".into()),
             link: Some("https://news.example/a b?x=1#c".into()),
             published: Some("2026-01-02T03:04:05Z".parse().unwrap()),
-            summary: Some("Text with @everyone".into()),
+            summary: Some("Text_with markup".into()),
             image: Some("https://img.example/1.png".into()),
             ..Item::default()
         };
@@ -171,7 +171,7 @@ mod tests {
                 {
                   "title": "Case \\*Closed\\* 1 < 2",
                   "url": "https://news.example/a%20b?x=1#c",
-                  "description": "Text with @​everyone",
+                  "description": "Text\\_with markup",
                   "timestamp": "2026-01-02T03:04:05Z",
                   "author": {
                     "name": "Anime News Network"
@@ -190,7 +190,7 @@ mod tests {
             ┃ Anime News Network  2026-01-02T03:04:05Z
             ┃ Case *Closed* 1 < 2
             ┃ https://news.example/a%20b?x=1#c
-            ┃   Text with @everyone
+            ┃   Text_with markup
             ┃ image: https://img.example/1.png
         "#]]
         .assert_eq(&shown(&message));

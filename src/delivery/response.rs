@@ -86,6 +86,10 @@ struct Words {
 pub fn read(kind: &DestinationKind, result: Result<Reply, SendFailure>, now: Timestamp) -> Answer {
     let reply = match result {
         Ok(reply) => reply,
+        // a success was told; an answer that broke off after it does not take that back
+        Err(failed) if failed.status.is_some_and(|status| (200..300).contains(&status)) => {
+            return Answer { verdict: Verdict::Delivered, bucket: None, genuine: false };
+        }
         Err(failed) => {
             let problem = Problem { kind: failed.failure.kind, message: failed.failure.message };
             return Answer { verdict: Verdict::Retry(problem), bucket: None, genuine: false };
@@ -368,8 +372,13 @@ mod tests {
         assert!(
             matches!(verdict(later), Verdict::Limited(Limit::Announced(wait), _) if wait == Duration::from_secs(120))
         );
-        let lost = SendFailure { failure: Failure::transient(ErrorKind::ConnectionReset, "reset"), written: true };
-        assert!(matches!(read(&kind, Err(lost), Timestamp::UNIX_EPOCH).verdict, Verdict::Retry(_)));
+        let lost = |status| {
+            let failure = Failure::transient(ErrorKind::ConnectionReset, "reset");
+            read(&kind, Err(SendFailure { failure, written: true, status }), Timestamp::UNIX_EPOCH).verdict
+        };
+        assert!(matches!(lost(None), Verdict::Retry(_)));
+        assert!(matches!(lost(Some(500)), Verdict::Retry(_)));
+        assert_eq!(lost(Some(200)), Verdict::Delivered, "the answer was told before it broke off");
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub struct Reply {
     pub status: u16,
     /// Every header.
     pub headers: HeaderMap,
-    /// The body, as it came; empty if that of a success did not come whole.
+    /// The body, as it came.
     pub body: Bytes,
 }
 
@@ -67,6 +67,8 @@ pub struct SendFailure {
     pub failure: Failure,
     /// Whether bytes of the request may have reached the server: then it may also have acted on it.
     pub written: bool,
+    /// The status, if it came before the answer broke off.
+    pub status: Option<u16>,
 }
 
 /// Sends the request over a connection of its own.
@@ -117,27 +119,24 @@ pub async fn get_local(listen: &Listen, path: &str, timeout: Duration) -> Result
 
 async fn run(request: &Outgoing, dial: impl Future<Output = Result<Transport, Fault>>) -> Result<Reply, SendFailure> {
     let written = std::cell::Cell::new(false);
+    let status = std::cell::Cell::new(None);
     let whole = async {
         let prepared = Request::new(request.method.clone(), &request.url)?;
         let handle = Handle::new(dial.await?);
         // from here on a broken-off exchange is ambiguous as soon as a byte went out
         let watched = Watched { handle: &handle, written: &written };
         let head = exchange(&handle, &prepared, request.headers.iter(), request.body.clone(), false).await?;
-        let body = match handle.body(request.max_answer).await {
-            Ok(body) => body.bytes,
-            // a success was told; a body cut short does not take that back
-            Err(_) if head.status().is_success() => Bytes::new(),
-            Err(fault) => return Err(fault),
-        };
+        status.set(Some(head.status().as_u16()));
+        let body = handle.body(request.max_answer).await?;
         drop(watched);
-        Ok(Reply { status: head.status().as_u16(), headers: head.headers().clone(), body })
+        Ok(Reply { status: head.status().as_u16(), headers: head.headers().clone(), body: body.bytes })
     };
     let failure = match tokio::time::timeout(request.timeout, whole).await {
         Ok(Ok(reply)) => return Ok(reply),
         Ok(Err(fault)) => Fault::failure(&fault, &peer(&request.url)),
         Err(_) => super::too_late(request.timeout, &request.url),
     };
-    Err(SendFailure { failure, written: written.get() })
+    Err(SendFailure { failure, written: written.get(), status: status.get() })
 }
 
 /// Notes, however the exchange ends, whether the request was begun to be written.

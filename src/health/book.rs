@@ -189,7 +189,7 @@ impl Book {
             }
         }
         page.gone = false;
-        self.outage.succeeded()
+        self.outage.succeeded(page.interval, polled.ended)
     }
 
     /// A source's schedule changed.

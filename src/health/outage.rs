@@ -31,19 +31,19 @@ pub enum Change {
 /// Detects outages.
 #[derive(Debug, Default)]
 pub struct Outage {
-    /// Failures since the last success of any source.
-    failures: Vec<Failed>,
-    /// A failure that a dead network does not explain came: not before this one is forgotten.
-    spoilt: Option<Timestamp>,
+    /// What failed since any source last had an answer.
+    failing: BTreeMap<Name, Failing>,
+    /// Until then, an answer that came speaks against an outage.
+    answered_until: Option<Timestamp>,
     ongoing: bool,
 }
 
 #[derive(Debug)]
-struct Failed {
-    source: Name,
+struct Failing {
     host: String,
-    at: Timestamp,
-    window: Duration,
+    polls: u32,
+    /// Until then, its last failure counts.
+    until: Timestamp,
 }
 
 impl Outage {
@@ -52,10 +52,9 @@ impl Outage {
         self.ongoing
     }
 
-    /// A source succeeded: the network is there.
-    pub fn succeeded(&mut self) -> Change {
-        self.failures.clear();
-        self.spoilt = None;
+    /// A source succeeded at `at`: the network is there.
+    pub fn succeeded(&mut self, interval: Duration, at: Timestamp) -> Change {
+        self.answered(interval, at);
         if std::mem::take(&mut self.ongoing) { Change::Ended } else { Change::None }
     }
 
@@ -64,44 +63,59 @@ impl Outage {
         if self.ongoing {
             return Change::None;
         }
-        let window = WINDOW.max(interval);
-        let recent = |then: Timestamp, window: Duration| {
-            Duration::try_from(at.duration_since(then)).map_or(true, |age| age <= window)
-        };
-        self.failures.retain(|failed| recent(failed.at, failed.window));
         if !network {
             // an answer came from somewhere
-            self.spoilt = Some(at);
+            self.answered(interval, at);
             return Change::None;
         }
-        self.failures.push(Failed { source: source.clone(), host: host.to_owned(), at, window });
-        if self.spoilt.is_some_and(|spoilt| recent(spoilt, window)) {
+        let until = end_of(interval, at);
+        match self.failing.get_mut(source) {
+            Some(failing) => {
+                failing.polls += 1;
+                failing.until = until;
+            }
+            None => {
+                self.failing.insert(source.clone(), Failing { host: host.to_owned(), polls: 1, until });
+            }
+        }
+        if self.answered_until.is_some_and(|until| until >= at) {
             return Change::None;
         }
-        let sources: HashSet<_> = self.failures.iter().map(|failed| &failed.source).collect();
-        let hosts: HashSet<_> = self.failures.iter().map(|failed| &failed.host).collect();
-        if sources.len() < SOURCES || hosts.len() < HOSTS {
+        let recent = || self.failing.values().filter(|failing| failing.until >= at);
+        let hosts: HashSet<_> = recent().map(|failing| &failing.host).collect();
+        if recent().count() < SOURCES || hosts.len() < HOSTS {
             return Change::None;
         }
         self.ongoing = true;
-        let mut taken_back = BTreeMap::new();
-        for failed in self.failures.drain(..) {
-            *taken_back.entry(failed.source).or_default() += 1;
-        }
-        Change::Began(taken_back)
+        let failing = std::mem::take(&mut self.failing).into_iter();
+        Change::Began(
+            failing.filter(|(_, failing)| failing.until >= at).map(|(name, failing)| (name, failing.polls)).collect(),
+        )
     }
+
+    fn answered(&mut self, interval: Duration, at: Timestamp) {
+        self.failing.clear();
+        self.answered_until = self.answered_until.max(Some(end_of(interval, at)));
+    }
+}
+
+/// When a poll that ended at `at` no longer counts.
+fn end_of(interval: Duration, at: Timestamp) -> Timestamp {
+    at.checked_add(WINDOW.max(interval)).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const MINUTE: Duration = Duration::from_secs(60);
+
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
     }
 
     fn fail(outage: &mut Outage, source: &str, host: &str, second: i64) -> Change {
-        outage.failed(&Name::new(source).unwrap(), host, Duration::from_secs(60), true, at(second))
+        outage.failed(&Name::new(source).unwrap(), host, MINUTE, true, at(second))
     }
 
     #[test]
@@ -113,8 +127,8 @@ mod tests {
         let Change::Began(failures) = fail(&mut outage, "c", "y", 62) else { panic!("no outage") };
         assert_eq!(failures[&Name::new("a").unwrap()], 2);
         assert_eq!(fail(&mut outage, "d", "z", 63), Change::None);
-        assert_eq!(outage.succeeded(), Change::Ended);
-        assert_eq!(outage.succeeded(), Change::None);
+        assert_eq!(outage.succeeded(MINUTE, at(64)), Change::Ended);
+        assert_eq!(outage.succeeded(MINUTE, at(65)), Change::None);
     }
 
     #[test]
@@ -124,17 +138,22 @@ mod tests {
             assert_eq!(fail(&mut outage, source, "x", 0), Change::None);
         }
         assert_eq!(fail(&mut outage, "e", "y", 301), Change::None);
+        assert_eq!(fail(&mut outage, "f", "y", 302), Change::None);
+        assert!(matches!(fail(&mut outage, "g", "z", 303), Change::Began(_)));
     }
 
     #[test]
-    fn a_success_or_an_answer_of_any_kind_speaks_against_it() {
-        let mut outage = Outage::default();
-        fail(&mut outage, "a", "x", 0);
-        fail(&mut outage, "b", "y", 1);
-        outage.succeeded();
-        assert_eq!(fail(&mut outage, "c", "z", 2), Change::None);
-        fail(&mut outage, "a", "x", 3);
-        outage.failed(&Name::new("n").unwrap(), "n", Duration::from_secs(1), false, at(4));
-        assert_eq!(fail(&mut outage, "b", "y", 5), Change::None);
+    fn an_answer_of_any_kind_speaks_against_it_for_as_long_as_a_poll_counts() {
+        for network in [None, Some(false)] {
+            let mut outage = Outage::default();
+            match network {
+                None => outage.succeeded(MINUTE, at(0)),
+                Some(network) => outage.failed(&Name::new("n").unwrap(), "n", MINUTE, network, at(0)),
+            };
+            for (source, second) in [("a", 1), ("b", 2), ("c", 299)] {
+                assert_eq!(fail(&mut outage, source, source, second), Change::None, "{network:?}");
+            }
+            assert!(matches!(fail(&mut outage, "a", "a", 301), Change::Began(failures) if failures.len() == 3));
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use crate::store::StoreState;
 use crate::{model::ErrorKind, resilience::breaker::Phase};
 
 /// `GET /health`
@@ -67,18 +68,6 @@ pub struct StoreReport {
     pub outbox: u64,
     /// Items refused for good, over all destinations.
     pub dead_letters: u64,
-}
-
-/// `store.status`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StoreState {
-    /// Open and writing.
-    Ok,
-    /// It cannot be opened or written; retried.
-    Failing,
-    /// A new one was begun after damage; sources mark what they show as seen.
-    Reseeding,
 }
 
 /// One source.

@@ -27,7 +27,7 @@ use super::{
     ingest, outbox,
     records::{self, Loss},
 };
-use crate::{health::report::StoreState, model::Name};
+use crate::{model::Name, store::StoreState};
 
 /// How long a change waits for others to share its commit.
 const WINDOW: Duration = Duration::from_millis(5);
@@ -325,7 +325,7 @@ fn serve_group(
         Some(fault) => Err(fault),
         None => commit(database, commits, group),
     };
-    let told = result.as_ref().map(|()| ()).map_err(|fault| StoreError::Failing(fault.to_string()));
+    let told = result.as_ref().copied().map_err(|fault| StoreError::Failing(fault.to_string()));
     for answer in answers {
         answer(told.clone());
     }
@@ -356,7 +356,7 @@ fn apply(
         () => {
             let earlier = std::mem::replace(group, database.group());
             let result = commit(database, commits, earlier);
-            let told = result.as_ref().map(|()| ()).map_err(|fault| StoreError::Failing(fault.to_string()));
+            let told = result.as_ref().copied().map_err(|fault| StoreError::Failing(fault.to_string()));
             answers.drain(..).for_each(|answer| answer(told.clone()));
             result?;
             *group = database.group();

@@ -1,7 +1,7 @@
 //! The program as a shell meets it: arguments in, text and an exit status out.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{BufRead as _, BufReader, Write as _},
     net::TcpListener,
     os::unix::net::UnixListener,
     path::Path,

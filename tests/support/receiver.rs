@@ -62,8 +62,15 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    answers: VecDeque<(u16, Vec<(String, String)>, usize)>,
+    answers: VecDeque<Told>,
     requests: Vec<Received>,
+}
+
+/// An answer, and for how many requests.
+struct Told {
+    status: u16,
+    headers: Vec<(String, String)>,
+    times: usize,
 }
 
 impl Shared {
@@ -101,7 +108,7 @@ impl Receiver {
     pub fn push_answer(&self, status: u16, headers: &[(&str, &str)], times: usize) {
         let headers = headers.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         if times > 0 {
-            self.shared.lock().answers.push_back((status, headers, times));
+            self.shared.lock().answers.push_back(Told { status, headers, times });
         }
     }
 
@@ -173,10 +180,10 @@ async fn connection(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
 }
 
 fn next_answer(state: &mut State) -> (u16, Vec<(String, String)>) {
-    let Some((status, headers, times)) = state.answers.front_mut() else { return (204, Vec::new()) };
-    let answer = (*status, headers.clone());
-    *times -= 1;
-    if *times == 0 {
+    let Some(told) = state.answers.front_mut() else { return (204, Vec::new()) };
+    let answer = (told.status, told.headers.clone());
+    told.times -= 1;
+    if told.times == 0 {
         state.answers.pop_front();
     }
     answer
