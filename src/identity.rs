@@ -5,10 +5,8 @@
 //! remembered. A key is a 64-bit hash: sets are per source, so that even a source of 100,000 remembered
 //! keys meets a false match once in 10^14 new items.
 
-use std::{borrow::Cow, collections::HashMap};
-
 use jiff::Timestamp;
-use xxhash_rust::xxh3::Xxh3Default;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// What identity needs to know of an entry, borrowed from the document.
 #[derive(Debug, Clone, Copy, Default)]
@@ -50,65 +48,85 @@ impl Keys {
 
 /// The keys of every entry of a document, in its order.
 pub fn keys<'a>(entries: impl Iterator<Item = Facts<'a>>) -> Vec<Keys> {
-    let mut keys: Vec<Keys> = entries.map(|facts| unchecked(&facts)).collect();
-    let mut uses: HashMap<u64, u32> = HashMap::with_capacity(keys.len() * 2);
-    for key in keys.iter().flat_map(|keys| keys.id.into_iter().chain(keys.link)) {
-        *uses.entry(key).or_default() += 1;
-    }
+    let mut scratch = Vec::new();
+    let mut keys: Vec<Keys> = entries.map(|facts| unchecked(&facts, &mut scratch)).collect();
+    let shared = |keys: &[Keys], of: fn(&Keys) -> Option<u64>| {
+        let mut all: Vec<u64> = keys.iter().filter_map(of).collect();
+        all.sort_unstable();
+        let twice = all.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
+        twice.collect::<Vec<u64>>()
+    };
+    let (ids, links) = (shared(&keys, |keys| keys.id), shared(&keys, |keys| keys.link));
     for entry in &mut keys {
-        let unique = |key: &u64| uses.get(key) == Some(&1);
-        entry.id = entry.id.filter(unique);
-        entry.link = entry.link.filter(unique);
+        entry.id = entry.id.filter(|key| ids.binary_search(key).is_err());
+        entry.link = entry.link.filter(|key| links.binary_search(key).is_err());
     }
     keys
 }
 
-/// Keys as if the entry stood alone.
-fn unchecked(facts: &Facts<'_>) -> Keys {
-    let present = |text: Option<&'_ str>| text.map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
-    let id = present(facts.id);
-    let link = present(facts.link).map(|link| comparable(&link).into_owned());
-    let second = facts.time.map(|time| time.as_second().to_le_bytes());
-    let content = hash(&[
-        b"c",
-        facts.title.unwrap_or_default().as_bytes(),
-        second.as_ref().map_or(&[][..], |bytes| bytes),
-        link.as_deref().unwrap_or_default().as_bytes(),
-        facts.text.unwrap_or_default().as_bytes(),
-    ]);
-    Keys {
-        id: id.map(|id| hash(&[b"i", id.as_bytes()])),
-        link: link.map(|link| hash(&[b"l", link.as_bytes()])),
-        content,
+/// Keys as if the entry stood alone. `scratch` holds what is hashed, and is made once for a document.
+fn unchecked(facts: &Facts<'_>, scratch: &mut Vec<u8>) -> Keys {
+    fn present(text: Option<&str>) -> Option<&str> {
+        text.map(str::trim).filter(|text| !text.is_empty())
     }
+    let id = present(facts.id).map(|id| {
+        scratch.clear();
+        part(scratch, b"i", |scratch| scratch.extend_from_slice(id.as_bytes()));
+        xxh3_64(scratch)
+    });
+    let link = present(facts.link).map(|link| {
+        scratch.clear();
+        part(scratch, b"l", |scratch| comparable(link, scratch));
+        xxh3_64(scratch)
+    });
+    scratch.clear();
+    part(scratch, b"c", |scratch| scratch.extend_from_slice(facts.title.unwrap_or_default().as_bytes()));
+    part(scratch, b"t", |scratch| scratch.extend(facts.time.iter().flat_map(|time| time.as_second().to_le_bytes())));
+    part(scratch, b"l", |scratch| comparable(present(facts.link).unwrap_or_default(), scratch));
+    part(scratch, b"x", |scratch| scratch.extend_from_slice(facts.text.unwrap_or_default().as_bytes()));
+    Keys { id, link, content: xxh3_64(scratch) }
 }
 
-fn hash(parts: &[&[u8]]) -> u64 {
-    let mut hasher = Xxh3Default::new();
-    for part in parts {
-        hasher.update(&(part.len() as u64).to_le_bytes());
-        hasher.update(part);
-    }
-    hasher.digest()
+/// Appends one part with its length, so that no two lists of parts read the same.
+fn part(scratch: &mut Vec<u8>, tag: &[u8; 1], write: impl FnOnce(&mut Vec<u8>)) {
+    scratch.extend_from_slice(tag);
+    let at = scratch.len();
+    scratch.extend_from_slice(&[0; 8]);
+    write(scratch);
+    let length = (scratch.len() - at - 8) as u64;
+    scratch[at..at + 8].copy_from_slice(&length.to_le_bytes());
 }
 
 /// Links compare with scheme (http and https alike) and host lowercased and without `utm_*`, `fbclid`
 /// and `gclid`; the fragment is kept.
-fn comparable(link: &str) -> Cow<'_, str> {
-    let Some((scheme, rest)) = link.split_once("://") else { return Cow::Borrowed(link) };
+fn comparable(link: &str, out: &mut Vec<u8>) {
+    let Some((scheme, rest)) = link.split_once("://") else { return out.extend_from_slice(link.as_bytes()) };
     let host_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (host, tail) = rest.split_at(host_end);
-    let scheme = if scheme.eq_ignore_ascii_case("https") { "http".to_owned() } else { scheme.to_ascii_lowercase() };
     let (before, fragment) = tail.split_at(tail.find('#').unwrap_or(tail.len()));
     let (path, query) = before.split_at(before.find('?').unwrap_or(before.len()));
-    let mut out = format!("{scheme}://{}{path}", host.to_lowercase());
+    if scheme.eq_ignore_ascii_case("https") {
+        out.extend_from_slice(b"http");
+    } else {
+        lowered(scheme, out);
+    }
+    out.extend_from_slice(b"://");
+    lowered(host, out);
+    out.extend_from_slice(path.as_bytes());
     let kept = query.get(1..).unwrap_or_default().split('&').filter(|pair| !pair.is_empty() && !tracking(pair));
     for (n, pair) in kept.enumerate() {
-        out.push(if n == 0 { '?' } else { '&' });
-        out.push_str(pair);
+        out.push(if n == 0 { b'?' } else { b'&' });
+        out.extend_from_slice(pair.as_bytes());
     }
-    out.push_str(fragment);
-    Cow::Owned(out)
+    out.extend_from_slice(fragment.as_bytes());
+}
+
+fn lowered(text: &str, out: &mut Vec<u8>) {
+    if text.is_ascii() {
+        out.extend(text.bytes().map(|byte| byte.to_ascii_lowercase()));
+    } else {
+        out.extend_from_slice(text.to_lowercase().as_bytes());
+    }
 }
 
 fn tracking(pair: &str) -> bool {
@@ -152,6 +170,11 @@ mod tests {
 
     #[test]
     fn links_compare_without_what_campaigns_add() {
+        let comparable = |link: &str| {
+            let mut out = Vec::new();
+            super::comparable(link, &mut out);
+            out
+        };
         let same = |a: &str, b: &str| comparable(a) == comparable(b);
         assert!(same("https://Example.ORG/a?utm_source=x&b=1&fbclid=2", "http://example.org/a?b=1"));
         assert!(same("HTTP://example.org/a?gclid=1", "https://example.org/a"));

@@ -367,8 +367,18 @@ pub struct SourceRef {
 pub struct Queued {
     /// Ascending in the order of delivery.
     pub seq: u64,
+    /// The [`Delivery`] as JSON: what `stdout` writes needs no more than this.
+    pub json: String,
+}
+
+impl Queued {
     /// The item.
-    pub delivery: Arc<Delivery>,
+    ///
+    /// # Errors
+    /// If what was stored is no delivery, which only a fault of ours can have written: checksums hold.
+    pub fn delivery(&self) -> Result<Delivery, serde_json::Error> {
+        serde_json::from_str(&self.json)
+    }
 }
 
 /// How an outbox entry ended.

@@ -29,7 +29,6 @@ use crate::{
     },
     config::{self, DestinationKind, DiscordLimits},
     delivery::{
-        self,
         courier::{Courier, Ended, Step},
         rate_limit::Governor,
         request,
@@ -38,7 +37,7 @@ use crate::{
     },
     fetch::{Outgoing, send},
     health::report::StoreState,
-    model::ErrorKind,
+    model::{DeliveryError, ErrorKind},
     store::{Backlog, DestinationRecord, Queued, Settled, Store, StoreError},
 };
 
@@ -278,9 +277,21 @@ impl DeliveryActor {
     fn send(&mut self, ctx: &mut Context<Self>) {
         let Some(item) = self.window.front() else { return };
         let seq = item.seq;
-        let Some(request) = request::deliver(&self.destination, &item.delivery, Timestamp::now()) else { return };
-        debug!(self.log, "sending"; "item" => &item.delivery.id, "source" => &item.delivery.source.name);
+        let delivery = match item.delivery() {
+            Ok(delivery) => delivery,
+            Err(error) => return self.unreadable(seq, &error, ctx),
+        };
+        let Some(request) = request::deliver(&self.destination, &delivery, Timestamp::now()) else { return };
+        debug!(self.log, "sending"; "item" => &delivery.id, "source" => &delivery.source.name);
         self.ask(request, ctx, move |actor, answer, ctx| actor.sent(seq, answer, ctx));
+    }
+
+    fn unreadable(&mut self, seq: u64, error: &serde_json::Error, ctx: &mut Context<Self>) {
+        crit!(self.log, "an item of the outbox cannot be read and goes to the dead letters, please report it: {error}"; "kind" => "store");
+        let refused = DeliveryError { kind: ErrorKind::Store, message: error.to_string(), at: Timestamp::now() };
+        self.window.pop_front();
+        self.unrecorded.push(Settled { seq, refused: Some(refused) });
+        self.drive(ctx);
     }
 
     fn probe(&mut self, ctx: &mut Context<Self>) {
@@ -329,7 +340,7 @@ impl DeliveryActor {
             }
             Ended::Refused(error) => {
                 error!(self.log, "the item is refused and goes to the dead letters: {}", error.message;
-                    "kind" => error.kind.to_string(), "item" => self.window.front().map(|item| item.delivery.id.clone()));
+                    "kind" => error.kind.to_string(), "item" => self.window.front().and_then(|item| item.delivery().ok()).map(|delivery| delivery.id));
                 self.window.pop_front();
                 self.unrecorded.push(Settled { seq, refused: Some(error) });
             }
@@ -343,7 +354,7 @@ impl DeliveryActor {
         self.drive(ctx);
     }
 
-    fn tell_kept(&self, error: &crate::model::DeliveryError, attempt: u32, wait: Duration) {
+    fn tell_kept(&self, error: &DeliveryError, attempt: u32, wait: Duration) {
         let (kind, wait_ms) = (error.kind.to_string(), u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
         let gone = self.courier.as_ref().is_some_and(|courier| courier.record.gone);
         if gone {
@@ -364,7 +375,7 @@ impl DeliveryActor {
         };
         let mut lines = String::new();
         for item in &self.window {
-            lines += &delivery::render(&self.destination, &item.delivery).json;
+            lines += &item.json;
             lines.push('\n');
         }
         self.busy = true;

@@ -27,7 +27,7 @@ use std::{
 };
 
 use sled::IVec;
-use xxhash_rust::xxh3::Xxh3Default;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::commits::Committed;
 
@@ -340,11 +340,7 @@ impl Group {
 const SUM: usize = 8;
 
 fn checksum(key: &[u8], body: &[u8]) -> u64 {
-    let mut hasher = Xxh3Default::new();
-    hasher.update(&(key.len() as u64).to_le_bytes());
-    hasher.update(key);
-    hasher.update(body);
-    hasher.digest()
+    xxh3_64_with_seed(body, xxh3_64(key))
 }
 
 fn sum_of(value: &[u8]) -> u64 {

@@ -29,10 +29,14 @@ use super::{
 };
 use crate::{model::Name, store::StoreState};
 
-/// How long a change waits for others to share its commit.
-const WINDOW: Duration = Duration::from_millis(5);
+/// How long a change waits for others to share its commit…
+const WINDOW: Duration = Duration::from_millis(2);
+/// …and how long while many come: a flush wakes every thread of sled's pool, however little it writes.
+const BUSY_WINDOW: Duration = Duration::from_millis(20);
+/// So many commands in one group make the next window the long one.
+const BUSY: usize = 3;
 /// A group is not made larger than this: sled does not like bursts.
-const GROUP_BYTES: usize = 48 * 1024;
+const GROUP_BYTES: usize = 256 * 1024;
 const GROUP_COMMANDS: usize = 512;
 /// Deaths while opening, one after the other, that count as damage.
 const FATAL_OPENS: u32 = 5;
@@ -67,6 +71,8 @@ pub(super) struct Engine {
     status: Arc<Mutex<StoreStatus>>,
     _lock: fs::File,
     log: Logger,
+    /// Changes in the last group.
+    last_group: usize,
 }
 
 /// Answers that wait for the commit.
@@ -90,7 +96,7 @@ impl Engine {
         })?;
         let log = options.log.clone();
         let state = State::Failing { reason: "not open yet".to_owned(), retry_at: Instant::now() };
-        let mut engine = Self { options, state, status, _lock: lock, log };
+        let mut engine = Self { options, state, status, _lock: lock, log, last_group: 0 };
         engine.open();
         Ok(engine)
     }
@@ -139,9 +145,14 @@ impl Engine {
             return self.refuse(first);
         };
         // sled may panic over what it finds on disk; that ends this database, not the daemon
-        let served = catch_unwind(AssertUnwindSafe(|| serve_group(database, commits, first, commands, &self.options)));
+        let window = if self.last_group >= BUSY { BUSY_WINDOW } else { WINDOW };
+        let serve = || serve_group(database, commits, first, commands, window, &self.options);
+        let served = catch_unwind(AssertUnwindSafe(serve));
         let (close, fault) = match served {
-            Ok((close, result)) => (close, result.err()),
+            Ok((close, changes, result)) => {
+                self.last_group = changes;
+                (close, result.err())
+            }
             Err(_) => (None, Some(Fault::Damaged("using it panicked".to_owned()))),
         };
         match fault {
@@ -290,19 +301,20 @@ fn status_of(database: &Database, now: Timestamp) -> StoreStatus {
     }
 }
 
-/// Serves one group. Gives back a `Close`, and how the commit went.
+/// Serves one group. Gives back a `Close`, how many changes it had, and how the commit went.
 fn serve_group(
     database: &mut Database,
     commits: &Commits,
     first: Command,
     commands: &Receiver<Command>,
+    window: Duration,
     options: &Options,
-) -> (Option<Command>, Result<(), Fault>) {
+) -> (Option<Command>, usize, Result<(), Fault>) {
     let mut group = database.group();
     let mut answers: Vec<Answer> = Vec::new();
     let mut close = None;
     let mut next = Some(first);
-    let deadline = Instant::now() + WINDOW;
+    let mut waited = false;
     let mut fault = None;
     while let Some(command) = next.take() {
         if matches!(command, Command::Close(_)) {
@@ -319,8 +331,15 @@ fn serve_group(
         if answers.is_empty() || group.bytes() >= GROUP_BYTES || answers.len() >= GROUP_COMMANDS {
             break;
         }
-        next = commands.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok();
+        next = commands.try_recv().ok();
+        if next.is_none() && !waited {
+            // asleep rather than waiting on the channel: one wake for the group, not one for each command
+            std::thread::sleep(window);
+            waited = true;
+            next = commands.try_recv().ok();
+        }
     }
+    let changes = answers.len();
     let result = match fault {
         Some(fault) => Err(fault),
         None => commit(database, commits, group),
@@ -329,7 +348,7 @@ fn serve_group(
     for answer in answers {
         answer(told.clone());
     }
-    (close, result)
+    (close, changes, result)
 }
 
 fn commit(database: &mut Database, commits: &Commits, group: Group) -> Result<(), Fault> {

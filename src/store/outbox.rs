@@ -1,12 +1,10 @@
 //! Outbox and dead letters of one destination, in the order of delivery.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    Backlog, Delivery, DestinationRecord, Queued, Settled,
+    Backlog, DestinationRecord, Queued, Settled,
     database::{Database, Fault, Group},
     records,
 };
@@ -50,8 +48,8 @@ fn read(key: &[u8], body: &[u8]) -> Result<Queued, Fault> {
     let damaged = |what: &str| Fault::Damaged(format!("an item in the outbox cannot be read: {what}"));
     let seq = key.last_chunk::<8>().map(|seq| u64::from_be_bytes(*seq)).ok_or_else(|| damaged("its key"))?;
     let json = body.get(8..).ok_or_else(|| damaged("its length"))?;
-    let delivery: Delivery = serde_json::from_slice(json).map_err(|error| damaged(&error.to_string()))?;
-    Ok(Queued { seq, delivery: Arc::new(delivery) })
+    let json = std::str::from_utf8(json).map_err(|_| damaged("it is no text"))?;
+    Ok(Queued { seq, json: json.to_owned() })
 }
 
 /// Takes items out of the outbox, the refused ones into the dead letters. One that is no longer there was

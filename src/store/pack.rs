@@ -4,7 +4,11 @@
 //! since 1970, or [`PRESENT`] while it is in the last document. So a poll that finds the document unchanged
 //! touches nothing here: "the last document's items were there" follows from the source's `last_success`.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+    time::Duration,
+};
 
 use crate::identity::Keys;
 
@@ -72,7 +76,7 @@ impl Packs {
 
     /// Every key that counts as seen.
     pub(super) fn seen(&self) -> Known {
-        let mut known = HashMap::with_capacity(self.len() * 3);
+        let mut known = HashMap::with_capacity_and_hasher(self.len() * 3, BuildHasherDefault::default());
         for (c, chunk) in self.chunks.iter().enumerate() {
             for (i, item) in chunk.items.iter().enumerate() {
                 for key in item.keys.all() {
@@ -137,7 +141,25 @@ impl Packs {
 }
 
 /// Where each key is remembered.
-pub(super) struct Known(HashMap<u64, (usize, usize)>);
+pub(super) struct Known(HashMap<u64, (usize, usize), BuildHasherDefault<AsItIs>>);
+
+/// The keys are hashes already.
+#[derive(Default)]
+pub(super) struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+}
 
 /// Where an item is remembered.
 #[derive(Debug, Clone, Copy)]

@@ -1,6 +1,6 @@
 //! Records by name: sources, destinations, health, and what was lost with an earlier database.
 
-use std::{fmt, path::Path};
+use std::{collections::HashSet, fmt, path::Path};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -91,9 +91,10 @@ pub(super) fn begin_reseeding(group: &mut Group, loss: &Loss, sources: &[Name]) 
 
 /// Forgets sources that left the configuration longer than their retention ago.
 pub(super) fn purge(database: &Database, group: &mut Group, configured: &[Name], now: Timestamp) -> Result<(), Fault> {
+    let configured: HashSet<&str> = configured.iter().map(Name::as_str).collect();
     for (stored, bytes) in database.range(b"s/", b"s/", usize::MAX)? {
         let name = String::from_utf8_lossy(stored.get(2..).unwrap_or_default()).into_owned();
-        if configured.iter().any(|configured| configured.as_str() == name) {
+        if configured.contains(name.as_str()) {
             continue;
         }
         let record: SourceRecord = decode(&name, &bytes)?;
