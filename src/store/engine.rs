@@ -38,8 +38,9 @@ const BUSY: usize = 3;
 /// A group is not made larger than this: sled does not like bursts.
 const GROUP_BYTES: usize = 256 * 1024;
 const GROUP_COMMANDS: usize = 512;
-/// Deaths while opening, one after the other, that count as damage.
-const FATAL_OPENS: u32 = 5;
+/// Deaths while opening, one after the other, that count as damage. Many, for the killer may be somebody
+/// who knows nothing of the file: being killed is no damage, and setting a sound database aside is a loss.
+const FATAL_OPENS: u32 = 40;
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 

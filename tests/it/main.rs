@@ -8,5 +8,6 @@ mod support;
 mod cli;
 mod config;
 mod daemon;
+mod delivery;
 mod discord_fake;
 mod fetch;
