@@ -75,7 +75,8 @@ impl Daemon {
 
     /// The program with this configuration and further arguments.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kawaraban"));
+        let Some(program) = option_env!("CARGO_BIN_EXE_kawaraban") else { panic!("only tests are told where it is") };
+        let mut command = Command::new(program);
         command.arg("--config").arg(self.config()).args(arguments).stdin(Stdio::null());
         for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "STATE_DIRECTORY", "JOURNAL_STREAM", "KAWARABAN_CONFIG"] {
             command.env_remove(name);
