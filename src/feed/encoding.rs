@@ -78,7 +78,7 @@ fn charset(content_type: &str) -> Option<&'static Encoding> {
     let at = lower.find("charset=")? + "charset=".len();
     let label = lower[at..].trim_start_matches(['"', '\'', ' ']);
     let end = label.find(['"', '\'', ';', ' ', ',']).unwrap_or(label.len());
-    Encoding::for_label(label[..end].as_bytes())
+    Encoding::for_label(&label.as_bytes()[..end])
 }
 
 /// The encoding that the XML declaration names, junk before it allowed.
@@ -115,7 +115,7 @@ fn utf_32(bytes: &[u8]) -> Option<(bool, usize)> {
 }
 
 fn utf_32_text(bytes: &[u8], big: bool) -> Text<'static> {
-    let mut broken = bytes.len() % 4 != 0;
+    let mut broken = !bytes.len().is_multiple_of(4);
     let mut text = String::with_capacity(bytes.len() / 4);
     for unit in bytes.as_chunks::<4>().0 {
         let code = if big { u32::from_be_bytes(*unit) } else { u32::from_le_bytes(*unit) };

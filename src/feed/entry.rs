@@ -134,8 +134,8 @@ impl<'t> Markup<'t> {
 
         let id = each(Tag::Id).map(value).find(|id| !id.is_empty()).map(text::fold);
         let id = id.or_else(|| rdf_about(attributes, entities));
-        let title = each(Tag::Title).chain(each(Tag::DcTitle)).map(|e| title(e.body, e.attributes, entities));
-        let title = title.filter(|title| !title.is_empty()).next();
+        let titles = each(Tag::Title).chain(each(Tag::DcTitle)).map(|e| title(e.body, e.attributes, entities));
+        let title = titles.into_iter().find(|title| !title.is_empty());
         let mut moment = |tags: &[Tag]| {
             let elements = tags.iter().flat_map(|tag| each(*tag)).map(value).filter(|written| !written.is_empty());
             let readings = elements.map(|written| date::examine(&written, region));
