@@ -16,11 +16,14 @@ use crate::{
     model::{ErrorKind, Item},
 };
 
+mod attribute;
+mod construct;
 pub mod date;
 mod detect;
 mod encoding;
 mod entity;
 mod entry;
+mod fold;
 mod json;
 mod link;
 mod markup;

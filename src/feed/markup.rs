@@ -14,14 +14,16 @@ use url::Url;
 
 use super::{
     Content, Document, Entry, Error, Format, Hints, MOST_ENTRIES, Warning,
+    attribute::attribute,
+    construct,
     date::Region,
     detect,
     entity::Entities,
-    entry::{self, Child, Context, Markup, Shared},
+    entry::{Child, Context, Markup, Shared},
     link::absolute_value,
     names::{self, Prefixes, Tag},
     text::{self, Tags},
-    xml::{NESTED, Piece, Xml, attribute},
+    xml::{NESTED, Piece, Xml},
 };
 
 /// Elements remembered of one entry.
@@ -184,7 +186,7 @@ impl<'t> Walk<'t> {
         let about = &mut self.about;
         match found {
             Tag::Title | Tag::DcTitle if about.title.is_none() => {
-                let title = entry::title(body, attributes, &self.shared.entities);
+                let title = construct::title(body, attributes, &self.shared.entities);
                 about.title = (!title.is_empty()).then(|| title.into_owned());
             }
             Tag::Link => {
@@ -201,7 +203,7 @@ impl<'t> Walk<'t> {
                 }
             }
             Tag::Author if about.authors.len() < 10 => {
-                let author = entry::author(body, &self.shared.entities);
+                let author = construct::author(body, &self.shared.entities);
                 if !author.is_empty() {
                     about.authors.push(author);
                 }
