@@ -319,7 +319,7 @@ impl<'t> Markup<'t> {
 const SUMMARY: usize = 32 << 10;
 
 /// Longest summary made of the content itself: more than any destination shows.
-const EXCERPT: usize = 4096;
+pub(super) const EXCERPT: usize = 4096;
 
 fn summary(html: &str, plain: bool, longest: usize) -> String {
     if plain { text::cut(text::fold(html.into()).into_owned(), longest) } else { text::words(html, longest) }

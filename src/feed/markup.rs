@@ -52,7 +52,7 @@ pub(super) fn read<'t>(text: &'t str, hints: &Hints<'_>) -> Result<Document<'t>,
         warnings: Vec::new(),
     };
     walk.run();
-    walk.finish(text)
+    walk.finish(text, hints.base)
 }
 
 /// The entities that the DOCTYPE declares.
@@ -223,7 +223,7 @@ impl<'t> Walk<'t> {
         };
         let first = self.children.len();
         if !empty && !self.elements(name) {
-            // cut off in the middle of an element: what identifies the item may be cut too
+            // cut off: what identifies the item may be cut too, and it would come again as another one
             self.children.truncate(first);
             return;
         }
@@ -281,7 +281,10 @@ impl<'t> Walk<'t> {
                         _ => {}
                     }
                 }
-                Piece::Eof => return true,
+                Piece::Eof => {
+                    self.xml.truncated = true;
+                    return false;
+                }
             }
         }
     }
@@ -295,7 +298,7 @@ impl<'t> Walk<'t> {
         })
     }
 
-    fn finish(mut self, text: &'t str) -> Result<Document<'t>, Error> {
+    fn finish(mut self, text: &'t str, base: Option<&Url>) -> Result<Document<'t>, Error> {
         let format = match self.root {
             Root::Feed(format) => format,
             // items without a feed around them: a piece of one, if they hold what items hold
@@ -306,7 +309,7 @@ impl<'t> Walk<'t> {
                     self.guessed()
                 }
             }
-            Root::None | Root::Unknown | Root::Html => return Err(detect::not_a_feed(text)),
+            Root::None | Root::Unknown | Root::Html => return Err(detect::not_a_feed(text, base)),
         };
         if self.xml.truncated {
             self.warnings.push(Warning::Truncated);

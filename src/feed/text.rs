@@ -42,14 +42,19 @@ pub(super) fn value<'t>(raw: &'t str, tags: Tags, entities: &Entities) -> Cow<'t
     }
     let mut out = String::with_capacity(raw.len());
     let mut rest = raw;
+    // ends of CDATA sections that began within one another
+    let mut unpaired = 0usize;
     while let Some(at) = memchr2(b'<', b'&', rest.as_bytes()) {
-        out.push_str(&rest[..at]);
+        push_unpaired(&mut out, &rest[..at], &mut unpaired);
         rest = &rest[at..];
         if rest.as_bytes()[0] == b'&' {
             rest = reference(rest, &mut out, entities);
         } else if let Some(inner) = rest.strip_prefix(CDATA) {
             let end = memmem::find(inner.as_bytes(), CDATA_END.as_bytes());
-            out.push_str(&inner[..end.unwrap_or(inner.len())]);
+            for (n, part) in inner[..end.unwrap_or(inner.len())].split(CDATA).enumerate() {
+                unpaired += usize::from(n > 0);
+                out.push_str(part);
+            }
             rest = end.map_or("", |end| &inner[end + CDATA_END.len()..]);
         } else if rest.starts_with("<!--") {
             rest = memmem::find(rest.as_bytes(), b"-->").map_or("", |end| &rest[end + 3..]);
@@ -63,13 +68,26 @@ pub(super) fn value<'t>(raw: &'t str, tags: Tags, entities: &Entities) -> Cow<'t
             rest = &rest[1..];
         }
     }
-    out.push_str(rest);
+    push_unpaired(&mut out, rest, &mut unpaired);
     out.truncate(out.trim_end().len());
     let leading = out.len() - out.trim_start().len();
     if leading > 0 {
         out.drain(..leading);
     }
     Cow::Owned(out)
+}
+
+/// Takes text up without the ends of CDATA sections that are still due.
+fn push_unpaired(out: &mut String, text: &str, unpaired: &mut usize) {
+    let mut rest = text;
+    while *unpaired > 0
+        && let Some((before, after)) = rest.split_once(CDATA_END)
+    {
+        out.push_str(before);
+        rest = after;
+        *unpaired -= 1;
+    }
+    out.push_str(rest);
 }
 
 /// Resolves what begins with an ampersand; what is no reference stays as it is.
@@ -207,13 +225,29 @@ fn after_element<'t>(rest: &'t str, name: &str) -> &'t str {
     ""
 }
 
-/// Whether the text plainly holds HTML: a tag that HTML knows.
+/// Whether the text plainly holds HTML: an element that HTML knows, closed, or one that needs no end. A lone
+/// `<div>` is more likely spoken of than meant.
 pub(super) fn has_tags(text: &str) -> bool {
-    memchr::memchr_iter(b'<', text.as_bytes()).any(|at| {
+    memchr::memchr_iter(b'<', text.as_bytes()).take(LOOKED_AT).any(|at| {
         let rest = &text[at..];
-        KNOWN.iter().any(|known| tag_name(rest).eq_ignore_ascii_case(known)) && tag_end(rest).is_some()
+        let name = tag_name(rest);
+        let Some(end) = tag_end(rest).filter(|_| is_one_of(KNOWN, name)) else { return false };
+        is_one_of(VOID, name)
+            || rest.starts_with("</")
+            || memmem::find_iter(&rest.as_bytes()[end..], b"</")
+                .any(|close| tag_name(&rest[end + close..]).eq_ignore_ascii_case(name))
     })
 }
+
+fn is_one_of(names: &[&str], name: &str) -> bool {
+    names.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// Signs looked at to find out: each may need a look at all that follows.
+const LOOKED_AT: usize = 64;
+
+/// Elements without an end tag.
+const VOID: &[&str] = &["br", "hr", "img", "wbr", "p"];
 
 /// Elements met in titles.
 const KNOWN: &[&str] = &[
