@@ -102,16 +102,12 @@ pub fn examine(text: &str, region: Region) -> Reading {
     else {
         return none(Flaw::Unreadable);
     };
-    let at = civil.timestamp();
-    if at == Some(UNSET) {
-        return none(Flaw::Unset);
-    }
-    if !YEARS.contains(&civil.year) {
-        return none(Flaw::Absurd);
-    }
-    match at {
-        Some(at) => Reading { at: Some(at), flaw: civil.flaw() },
-        None => none(Flaw::Unreadable),
+    let seconds = civil::days(YEARS.start, 1) * 86_400..civil::days(YEARS.end, 1) * 86_400;
+    match civil.timestamp() {
+        Some(at) if at == UNSET => none(Flaw::Unset),
+        Some(at) if seconds.contains(&at.as_second()) => Reading { at: Some(at), flaw: civil.flaw() },
+        None if YEARS.contains(&civil.year) => none(Flaw::Unreadable),
+        _ => none(Flaw::Absurd),
     }
 }
 
