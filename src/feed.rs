@@ -16,11 +16,14 @@ use crate::{
     model::{ErrorKind, Item},
 };
 
+mod attribute;
+mod construct;
 pub mod date;
 mod detect;
 mod encoding;
 mod entity;
 mod entry;
+mod fold;
 mod json;
 mod link;
 mod markup;
@@ -208,7 +211,7 @@ pub fn decode<'a>(bytes: &'a [u8], hints: &Hints<'_>) -> Result<Text<'a>, Error>
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(Error::NotAFeed("the document is empty".into()));
     }
-    Ok(encoding::decode(bytes, hints))
+    Ok(detect::unwrapped(encoding::decode(bytes, hints)))
 }
 
 /// Finds the feed and its entries.
@@ -329,3 +332,6 @@ pub fn parse(bytes: &[u8], hints: &Hints<'_>) -> Result<OwnedDocument, Error> {
         warnings: document.warnings,
     })
 }
+
+#[cfg(test)]
+mod tests;

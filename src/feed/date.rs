@@ -10,15 +10,15 @@ mod civil;
 mod names;
 mod scan;
 
-use civil::Civil;
-
 /// What was wrong with a date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flaw {
     /// No date could be made out.
     Unreadable,
-    /// A year that no feed means: 1, 30000. There is no date.
+    /// A year that no feed means: 1066, 30000. There is no date.
     Absurd,
+    /// [`UNSET`], which programs write where nobody set a date. There is no date.
+    Unset,
     /// A field beyond its range, such as the hour 25, was carried over into the next.
     Overflow,
     /// The zone's name is not known; UTC was taken.
@@ -86,6 +86,9 @@ const LONGEST: usize = 128;
 /// Years that a feed can mean: from the first full one of the Gregorian calendar on.
 const YEARS: std::ops::Range<i64> = 1583..2200;
 
+/// The first second of the year 1: the zero of several languages' clocks.
+pub const UNSET: Timestamp = Timestamp::constant(-62_135_596_800, 0);
+
 /// Reads a date and says what was wrong with it.
 pub fn examine(text: &str, region: Region) -> Reading {
     let text = text.trim();
@@ -99,13 +102,12 @@ pub fn examine(text: &str, region: Region) -> Reading {
     else {
         return none(Flaw::Unreadable);
     };
-    let Civil { year, .. } = civil;
-    if !YEARS.contains(&year) {
-        return none(Flaw::Absurd);
-    }
+    let seconds = civil::days(YEARS.start, 1) * 86_400..civil::days(YEARS.end, 1) * 86_400;
     match civil.timestamp() {
-        Some(at) => Reading { at: Some(at), flaw: civil.flaw() },
-        None => none(Flaw::Unreadable),
+        Some(at) if at == UNSET => none(Flaw::Unset),
+        Some(at) if seconds.contains(&at.as_second()) => Reading { at: Some(at), flaw: civil.flaw() },
+        None if YEARS.contains(&civil.year) => none(Flaw::Unreadable),
+        _ => none(Flaw::Absurd),
     }
 }
 

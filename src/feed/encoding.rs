@@ -2,7 +2,8 @@
 //!
 //! In order: what the operator set; a byte order mark; UTF-16 or UTF-32 told from the pattern of its zero
 //! bytes; bytes that are valid UTF-8 (a document that says otherwise lies, unless its encoding is one in
-//! which all bytes are ASCII, such as ISO-2022-JP); the HTTP charset; the XML declaration; windows-1252.
+//! which all bytes are ASCII, such as ISO-2022-JP); the HTTP charset; the XML declaration; windows-1252,
+//! where the bytes look like it.
 //! Nothing here fails: bytes that are not valid become U+FFFD.
 
 use std::borrow::Cow;
@@ -43,8 +44,8 @@ pub(super) fn decode<'a>(bytes: &'a [u8], hints: &Hints<'_>) -> Text<'a> {
     // broken is still UTF-8 when that is what it says.
     match hints.content_type.and_then(charset).filter(usable).or(in_document.filter(usable)) {
         Some(encoding) => with(encoding, bytes),
-        None if mostly_utf_8(bytes) => with(UTF_8, bytes),
-        None => with(WINDOWS_1252, bytes),
+        None if !mostly_utf_8(bytes) && looks_western(bytes) => with(WINDOWS_1252, bytes),
+        None => with(UTF_8, bytes),
     }
 }
 
@@ -70,6 +71,21 @@ fn mostly_utf_8(bytes: &[u8]) -> bool {
         bad += usize::from(!chunk.invalid().is_empty());
     }
     good > bad
+}
+
+/// Whether the bytes can be a Western European language in windows-1252: an accented letter now and then
+/// among plain ones. Runs of them are another encoding, which nobody named: better seen to be broken than
+/// read as something else.
+fn looks_western(bytes: &[u8]) -> bool {
+    let (mut alone, mut together) = (0usize, 0usize);
+    for run in bytes.chunk_by(|a, b| a.is_ascii() == b.is_ascii()).filter(|run| !run[0].is_ascii()) {
+        if run.len() <= 2 {
+            alone += 1;
+        } else {
+            together += 1;
+        }
+    }
+    alone > 4 * together
 }
 
 /// The charset parameter of a Content-Type.

@@ -12,13 +12,14 @@ use url::Url;
 
 use super::{
     Format, Warning,
+    attribute::attribute,
+    construct::{author, child_text, html, title},
     date::{self, Flaw, Region},
     entity::Entities,
     link::{absolute, absolute_value},
     media,
     names::Tag,
     text::{self, Tags},
-    xml::attribute,
 };
 use crate::{identity::Facts, model::Item};
 
@@ -107,6 +108,8 @@ pub(super) struct Markup<'t> {
     title: Option<Cow<'t, str>>,
     published: Option<Timestamp>,
     updated: Option<Timestamp>,
+    /// The only date is the one that says that nobody set one.
+    unset: bool,
 }
 
 /// What is needed beside the elements to read an entry.
@@ -136,10 +139,14 @@ impl<'t> Markup<'t> {
         let id = id.or_else(|| rdf_about(attributes, entities));
         let mut titles = each(Tag::Title).chain(each(Tag::DcTitle)).map(|e| title(e.body, e.attributes, entities));
         let title = titles.find(|title| !title.is_empty());
+        let mut unset = false;
         let mut moment = |tags: &[Tag]| {
             let elements = tags.iter().flat_map(|tag| each(*tag)).map(value).filter(|written| !written.is_empty());
             let readings = elements.map(|written| date::examine(&written, region));
-            best_date(readings.inspect(|reading| warnings.extend(reading.flaw.map(warning))))
+            best_date(readings.inspect(|reading| {
+                unset |= reading.flaw == Some(Flaw::Unset);
+                warnings.extend(reading.flaw.map(warning));
+            }))
         };
         let published = moment(&[Tag::Published, Tag::Issued, Tag::DcDate, Tag::Created]);
         let updated = moment(&[Tag::Updated]);
@@ -150,7 +157,7 @@ impl<'t> Markup<'t> {
         };
         let (published, updated) = (published.map(|(at, _)| at), updated.map(|(at, _)| at));
         let link = link(each(Tag::Link), each(Tag::Id), base.as_deref(), entities);
-        Self { shared: shared.clone(), base, attributes, children, id, link, title, published, updated }
+        Self { shared: shared.clone(), base, attributes, children, id, link, title, published, updated, unset }
     }
 
     pub(super) fn facts(&self) -> Facts<'_> {
@@ -182,8 +189,17 @@ impl<'t> Markup<'t> {
         text::value(raw, Tags::Drop, &self.shared.entities)
     }
 
-    /// The item as the document has it.
+    /// The item as the document has it, even a date that says nothing.
     pub(super) fn item(&self) -> Item {
+        let mut item = self.sound();
+        if self.unset && item.time().is_none() {
+            item.published = Some(date::UNSET);
+        }
+        item
+    }
+
+    /// The item, nothing made up.
+    fn sound(&self) -> Item {
         let base = self.base.as_deref();
         let content = self.first_html([Tag::Content]);
         let described = self.first_html([Tag::Summary, Tag::Description]);
@@ -226,7 +242,7 @@ impl<'t> Markup<'t> {
 
     /// The item as it is best delivered: what the document leaves out is taken from where it may stand too.
     pub(super) fn best(&self) -> Item {
-        let mut item = self.item();
+        let mut item = self.sound();
         let base = self.base.as_deref();
         let entities = &self.shared.entities;
         let original = self.each(Tag::OrigLink).find_map(|e| absolute_value(e.body, base, entities));
@@ -303,7 +319,7 @@ impl<'t> Markup<'t> {
 const SUMMARY: usize = 32 << 10;
 
 /// Longest summary made of the content itself: more than any destination shows.
-const EXCERPT: usize = 4096;
+pub(super) const EXCERPT: usize = 4096;
 
 fn summary(html: &str, plain: bool, longest: usize) -> String {
     if plain { text::cut(text::fold(html.into()).into_owned(), longest) } else { text::words(html, longest) }
@@ -325,7 +341,7 @@ fn best_date(readings: impl Iterator<Item = date::Reading>) -> Option<(Timestamp
 pub(super) fn warning(flaw: Flaw) -> Warning {
     match flaw {
         Flaw::Unreadable => Warning::UnknownDate,
-        Flaw::Absurd => Warning::AbsurdDate,
+        Flaw::Absurd | Flaw::Unset => Warning::AbsurdDate,
         Flaw::Overflow => Warning::OddDate,
         Flaw::UnknownZone => Warning::UnknownZone,
     }
@@ -374,117 +390,6 @@ fn is_web(text: &str) -> bool {
     let scheme = text.split("://").next().unwrap_or_default();
     (scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"))
         && Url::parse(text).is_ok_and(|url| url.has_host())
-}
-
-/// What a title's markup is, as far as its element says.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Text,
-    Html,
-    Xhtml,
-    Untold,
-}
-
-fn kind(attributes: &str) -> Kind {
-    let mode = attribute(attributes, "mode").map(str::trim);
-    match attribute(attributes, "type").map(str::trim) {
-        Some("text" | "plain" | "text/plain") => Kind::Text,
-        Some("html" | "text/html") if mode == Some("xml") => Kind::Xhtml,
-        Some("html" | "text/html") => Kind::Html,
-        Some("xhtml" | "application/xhtml+xml" | "application/xml" | "text/xml") if mode != Some("escaped") => {
-            Kind::Xhtml
-        }
-        Some("xhtml" | "application/xhtml+xml") => Kind::Html,
-        _ => Kind::Untold,
-    }
-}
-
-/// A title as plain text, on one line.
-pub(super) fn title<'t>(body: &'t str, attributes: &str, entities: &Entities) -> Cow<'t, str> {
-    if memchr::memchr2(b'<', b'&', body.as_bytes()).is_none() {
-        return text::fold(Cow::Borrowed(body));
-    }
-    let value = match kind(attributes) {
-        Kind::Html => Cow::Owned(text::words(&text::value(body, Tags::Keep, entities), usize::MAX)),
-        Kind::Xhtml if text::is_cdata(body) => text::value(body, Tags::Drop, entities),
-        Kind::Xhtml => Cow::Owned(text::words(body, usize::MAX)),
-        Kind::Text => text::value(body, Tags::Drop, entities),
-        Kind::Untold => {
-            let value = text::value(body, Tags::Drop, entities);
-            // CDATA hides its references from XML, so that they were meant for HTML
-            let markup = text::has_tags(&value) || (text::is_cdata(body) && value.contains('&'));
-            if markup { Cow::Owned(text::words(&value, usize::MAX)) } else { value }
-        }
-    };
-    text::fold(value)
-}
-
-/// The HTML of a content element, or its plain text and `true`.
-fn html<'t>(element: &Element<'t>, atom: bool, entities: &Entities) -> (Cow<'t, str>, bool) {
-    let media_type = element.attribute("type").unwrap_or_default();
-    if ["image/", "audio/", "video/"].iter().any(|top| media_type.starts_with(top)) {
-        return (Cow::Borrowed(""), false);
-    }
-    match kind(element.attributes) {
-        Kind::Xhtml if !text::is_cdata(element.body) => (Cow::Borrowed(unwrapped(element.body.trim())), false),
-        Kind::Text => (text::value(element.body, Tags::Drop, entities), true),
-        _ => {
-            let value = text::value(element.body, Tags::Keep, entities);
-            // Atom's default is text, but what holds tags was meant as HTML
-            let plain = atom && media_type.is_empty() && element.tag != Tag::Content && !text::has_tags(&value);
-            (value, plain)
-        }
-    }
-}
-
-/// The content of the `div` that XHTML content is wrapped in.
-fn unwrapped(xhtml: &str) -> &str {
-    let inner = || {
-        let name = text::tag_name(xhtml);
-        let open = text::tag_end(xhtml).filter(|_| name == "div" || name.ends_with(":div"))?;
-        let close = xhtml.rfind("</").filter(|&close| close >= open)?;
-        let last = text::tag_name(&xhtml[close..]) == name && xhtml[close..].trim_end().ends_with('>');
-        // one element, not two beside each other
-        let one = !xhtml[open..close].contains("</div") || xhtml[open..close].contains("<div");
-        (last && one).then(|| xhtml[open..close].trim())
-    };
-    inner().unwrap_or(xhtml)
-}
-
-/// The name of an author: an Atom person's, or what RSS has: `a@example.org (Name)`.
-pub(super) fn author(body: &str, entities: &Entities) -> String {
-    if let Some(name) = child_text(body, "name").or_else(|| child_text(body, "email")) {
-        return text::fold(text::value(name, Tags::Drop, entities)).into_owned();
-    }
-    let value = text::fold(text::value(body, Tags::Drop, entities));
-    let named = value.split_once('(').filter(|(address, _)| address.contains('@'));
-    let named = named.and_then(|(_, rest)| rest.strip_suffix(')')).map(str::trim).filter(|name| !name.is_empty());
-    let bracketed = value.split_once('<').filter(|(name, rest)| !name.trim().is_empty() && rest.contains('@'));
-    match (named, bracketed) {
-        (Some(name), _) => name.to_owned(),
-        (None, Some((name, _))) => name.trim().trim_matches('"').to_owned(),
-        (None, None) => value.into_owned(),
-    }
-}
-
-/// What stands in the first child element of that local name.
-fn child_text<'t>(body: &'t str, local: &str) -> Option<&'t str> {
-    let mut rest = body;
-    while let Some(at) = memchr::memchr(b'<', rest.as_bytes()) {
-        rest = &rest[at..];
-        if rest.starts_with("<![CDATA[") {
-            rest = &rest[memchr::memmem::find(rest.as_bytes(), b"]]>")?..];
-            continue;
-        }
-        let name = text::tag_name(rest);
-        if !rest.starts_with("</") && name.rsplit(':').next().is_some_and(|n| n.eq_ignore_ascii_case(local)) {
-            let after = &rest[text::tag_end(rest)?..];
-            let end = memchr::memmem::find(after.as_bytes(), b"</")?;
-            return Some(&after[..end]).filter(|text| !text.trim().is_empty());
-        }
-        rest = &rest[1..];
-    }
-    None
 }
 
 fn push(list: &mut Vec<String>, text: String) {

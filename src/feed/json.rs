@@ -1,90 +1,99 @@
 //! JSON Feed 1.0 and 1.1.
+//!
+//! Read item by item straight into items, so that a document takes no more memory than what is kept of it,
+//! and one that breaks off keeps all items before the break.
 
-use serde_json::Value;
+mod loose;
 
-use super::{Content, Document, Entry, Error, Format, Hints, MOST_ENTRIES, date, detect, link::absolute, text};
+use serde_json::{Deserializer, error::Category};
+
+use self::loose::{Feed, Object};
+use super::{
+    Content, Document, Entry, Error, Format, Hints, MOST_ENTRIES, Warning, date, detect,
+    entry::{EXCERPT, warning},
+    link::absolute,
+    text,
+};
 use crate::model::{Enclosure, Item};
 
 /// Reads a JSON Feed; nothing where the text is no JSON at all.
 pub(super) fn read<'t>(text: &str, hints: &Hints<'_>) -> Option<Result<Document<'t>, Error>> {
-    if !text.starts_with(['{', '[']) {
-        return None;
-    }
-    Some(document(text, hints))
+    text.starts_with(['{', '[']).then(|| document(text, hints))
 }
 
 fn document<'t>(text: &str, hints: &Hints<'_>) -> Result<Document<'t>, Error> {
-    let value: Value = serde_json::from_str(text.trim_end_matches('\0'))
-        .map_err(|error| Error::Malformed(format!("not valid JSON: {error}")))?;
-    let version = value.get("version").and_then(Value::as_str).unwrap_or_default();
-    let Some(items) = value.get("items").and_then(Value::as_array) else { return Err(detect::not_a_feed(text)) };
-    let feed_authors = authors(&value);
-    let entries = items.iter().filter(|item| item.is_object()).take(MOST_ENTRIES).map(|value| {
-        let mut item = item(value, hints);
-        if item.authors.is_empty() {
-            item.authors.clone_from(&feed_authors);
+    let mut warnings = Vec::new();
+    let mut entries: Vec<Item> = Vec::new();
+    let mut feed = Feed::new(|object| {
+        if entries.len() < MOST_ENTRIES {
+            entries.push(item(&object, hints, &mut warnings));
+        } else if entries.len() == MOST_ENTRIES {
+            warnings.push(Warning::TooManyEntries);
         }
-        Entry(Content::Ready(Box::new(item)))
+        warnings.dedup();
     });
+    let mut reader = Deserializer::from_str(text.trim_end_matches('\0'));
+    let outcome = feed.read(&mut reader);
+    let Feed { about, has_items, .. } = feed;
+    match outcome {
+        Err(error) if has_items => warnings.push(match error.classify() {
+            Category::Eof => Warning::Truncated,
+            _ => Warning::Damaged,
+        }),
+        Err(error) => return Err(Error::Malformed(format!("not valid JSON: {error}"))),
+        Ok(()) if !has_items => return Err(detect::not_a_feed(text, hints.base)),
+        Ok(()) => {}
+    }
+    let version = about.text("version").unwrap_or_default();
+    for item in entries.iter_mut().filter(|item| item.authors.is_empty()) {
+        item.authors.clone_from(&about.authors);
+    }
     Ok(Document {
         format: if version.ends_with("/1") || version.ends_with("1.0") { Format::Json10 } else { Format::Json11 },
         encoding: "",
-        title: string(&value, "title").map(|title| text::fold(title.into()).into_owned()),
-        link: string(&value, "home_page_url"),
+        title: about.text("title").map(|title| text::fold(title.into()).into_owned()),
+        link: about.text("home_page_url").map(str::to_owned),
         update_period: None,
-        entries: entries.collect(),
-        warnings: Vec::new(),
+        entries: entries.into_iter().map(|item| Entry(Content::Ready(Box::new(item)))).collect(),
+        warnings,
     })
 }
 
-fn string(value: &Value, key: &str) -> Option<String> {
-    let text = match value.get(key)? {
-        Value::String(text) => text.trim().to_owned(),
-        Value::Number(number) => number.to_string(),
-        _ => return None,
+fn item(object: &Object, hints: &Hints<'_>, warnings: &mut Vec<Warning>) -> Item {
+    let owned = |key: &str| object.text(key).map(str::to_owned);
+    let link = |key: &str| object.text(key).and_then(|link| absolute(link, hints.base));
+    let mut time = |key: &str| {
+        let reading = date::examine(object.text(key)?, date::Region::Unknown);
+        warnings.extend(reading.flaw.map(warning));
+        reading.at
     };
-    (!text.is_empty()).then_some(text)
-}
-
-fn authors(value: &Value) -> Vec<String> {
-    let list = value.get("authors").and_then(Value::as_array).into_iter().flatten();
-    list.chain(value.get("author")).filter_map(|author| string(author, "name")).collect()
-}
-
-fn item(value: &Value, hints: &Hints<'_>) -> Item {
-    let link = |key: &str| string(value, key).and_then(|link| absolute(&link, hints.base));
-    let time = |key: &str| string(value, key).and_then(|text| date::read(&text));
-    let content_html = string(value, "content_html");
-    let content_text = string(value, "content_text");
-    let summary =
-        string(value, "summary").or_else(|| content_text.clone()).map(|text| text::fold(text.into()).into_owned());
-    let attachments = value.get("attachments").and_then(Value::as_array).into_iter().flatten();
+    let (published, updated) = (time("date_published"), time("date_modified"));
+    let content_html = object.text("content_html");
+    let content_text = object.text("content_text");
+    let plain = object.text("summary").or(content_text);
+    let summary = plain.map(|plain| text::fold(plain.into()).into_owned());
     Item {
-        id: string(value, "id"),
-        title: string(value, "title").map(|title| text::fold(title.into()).into_owned()),
+        id: owned("id"),
+        title: object.text("title").map(|title| text::fold(title.into()).into_owned()),
         link: link("url").or_else(|| link("external_url")),
-        published: time("date_published"),
-        updated: time("date_modified"),
-        summary: summary.or_else(|| content_html.as_deref().map(|html| text::words(html, 4096))),
-        content_html: content_html.or(content_text),
-        authors: authors(value),
-        categories: value
-            .get("tags")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(|tag| tag.as_str().map(str::to_owned))
-            .collect(),
+        published,
+        updated,
+        summary: summary.or_else(|| content_html.map(|html| text::words(html, EXCERPT))),
+        content_html: content_html
+            .map(str::to_owned)
+            .or_else(|| content_text.map(|plain| text::escape(plain).into_owned())),
+        authors: object.authors.clone(),
+        categories: object.tags.clone(),
         image: link("image").or_else(|| link("banner_image")),
-        enclosures: attachments
-            .filter_map(|attachment| {
-                Some(Enclosure {
-                    url: absolute(&string(attachment, "url")?, hints.base)?,
-                    media_type: string(attachment, "mime_type"),
-                    length: attachment.get("size_in_bytes").and_then(Value::as_u64),
-                })
-            })
-            .collect(),
+        enclosures: object.attachments.iter().filter_map(|file| enclosure(file, hints)).collect(),
         ..Item::default()
     }
+}
+
+fn enclosure(file: &Object, hints: &Hints<'_>) -> Option<Enclosure> {
+    Some(Enclosure {
+        url: absolute(file.text("url")?, hints.base)?,
+        media_type: file.text("mime_type").map(str::to_owned),
+        length: file.text("size_in_bytes").and_then(|size| size.parse().ok()),
+    })
 }

@@ -14,14 +14,16 @@ use url::Url;
 
 use super::{
     Content, Document, Entry, Error, Format, Hints, MOST_ENTRIES, Warning,
+    attribute::attribute,
+    construct,
     date::Region,
     detect,
     entity::Entities,
-    entry::{self, Child, Context, Markup, Shared},
+    entry::{Child, Context, Markup, Shared},
     link::absolute_value,
     names::{self, Prefixes, Tag},
     text::{self, Tags},
-    xml::{NESTED, Piece, Xml, attribute},
+    xml::{NESTED, Piece, Xml},
 };
 
 /// Elements remembered of one entry.
@@ -50,7 +52,7 @@ pub(super) fn read<'t>(text: &'t str, hints: &Hints<'_>) -> Result<Document<'t>,
         warnings: Vec::new(),
     };
     walk.run();
-    walk.finish(text)
+    walk.finish(text, hints.base)
 }
 
 /// The entities that the DOCTYPE declares.
@@ -184,7 +186,7 @@ impl<'t> Walk<'t> {
         let about = &mut self.about;
         match found {
             Tag::Title | Tag::DcTitle if about.title.is_none() => {
-                let title = entry::title(body, attributes, &self.shared.entities);
+                let title = construct::title(body, attributes, &self.shared.entities);
                 about.title = (!title.is_empty()).then(|| title.into_owned());
             }
             Tag::Link => {
@@ -201,7 +203,7 @@ impl<'t> Walk<'t> {
                 }
             }
             Tag::Author if about.authors.len() < 10 => {
-                let author = entry::author(body, &self.shared.entities);
+                let author = construct::author(body, &self.shared.entities);
                 if !author.is_empty() {
                     about.authors.push(author);
                 }
@@ -221,7 +223,7 @@ impl<'t> Walk<'t> {
         };
         let first = self.children.len();
         if !empty && !self.elements(name) {
-            // cut off in the middle of an element: what identifies the item may be cut too
+            // cut off: what identifies the item may be cut too, and it would come again as another one
             self.children.truncate(first);
             return;
         }
@@ -279,7 +281,10 @@ impl<'t> Walk<'t> {
                         _ => {}
                     }
                 }
-                Piece::Eof => return true,
+                Piece::Eof => {
+                    self.xml.truncated = true;
+                    return false;
+                }
             }
         }
     }
@@ -293,7 +298,7 @@ impl<'t> Walk<'t> {
         })
     }
 
-    fn finish(mut self, text: &'t str) -> Result<Document<'t>, Error> {
+    fn finish(mut self, text: &'t str, base: Option<&Url>) -> Result<Document<'t>, Error> {
         let format = match self.root {
             Root::Feed(format) => format,
             // items without a feed around them: a piece of one, if they hold what items hold
@@ -304,7 +309,7 @@ impl<'t> Walk<'t> {
                     self.guessed()
                 }
             }
-            Root::None | Root::Unknown | Root::Html => return Err(detect::not_a_feed(text)),
+            Root::None | Root::Unknown | Root::Html => return Err(detect::not_a_feed(text, base)),
         };
         if self.xml.truncated {
             self.warnings.push(Warning::Truncated);

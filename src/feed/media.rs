@@ -3,11 +3,11 @@
 use url::Url;
 
 use super::{
+    attribute::attribute,
     entry::Element,
     link::absolute,
     names::Tag,
     text::{self, Tags},
-    xml::attribute,
 };
 use crate::model::Enclosure;
 

@@ -1,6 +1,6 @@
 //! What an element is called, whichever prefix it goes by.
 
-use super::xml::attributes;
+use super::attribute::attributes;
 
 /// The vocabularies we know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -247,5 +247,5 @@ pub(super) fn tag(space: Space, local: &str) -> Tag {
 
 /// Whether a channel is one of the Channel Definition Format, which names its page in an attribute.
 pub(super) fn is_cdf(tag: &str) -> bool {
-    super::xml::attribute(tag, "href").is_some()
+    super::attribute::attribute(tag, "href").is_some()
 }

@@ -4,7 +4,11 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr2, memmem};
 
-use super::entity::{self, Entities, Meaning};
+pub(super) use super::fold::fold;
+use super::{
+    entity::{self, Entities, Meaning},
+    fold::Folded,
+};
 
 /// What becomes of tags inside a text element.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,14 +42,19 @@ pub(super) fn value<'t>(raw: &'t str, tags: Tags, entities: &Entities) -> Cow<'t
     }
     let mut out = String::with_capacity(raw.len());
     let mut rest = raw;
+    // ends of CDATA sections that began within one another
+    let mut unpaired = 0usize;
     while let Some(at) = memchr2(b'<', b'&', rest.as_bytes()) {
-        out.push_str(&rest[..at]);
+        push_unpaired(&mut out, &rest[..at], &mut unpaired);
         rest = &rest[at..];
         if rest.as_bytes()[0] == b'&' {
             rest = reference(rest, &mut out, entities);
         } else if let Some(inner) = rest.strip_prefix(CDATA) {
             let end = memmem::find(inner.as_bytes(), CDATA_END.as_bytes());
-            out.push_str(&inner[..end.unwrap_or(inner.len())]);
+            for (n, part) in inner[..end.unwrap_or(inner.len())].split(CDATA).enumerate() {
+                unpaired += usize::from(n > 0);
+                out.push_str(part);
+            }
             rest = end.map_or("", |end| &inner[end + CDATA_END.len()..]);
         } else if rest.starts_with("<!--") {
             rest = memmem::find(rest.as_bytes(), b"-->").map_or("", |end| &rest[end + 3..]);
@@ -59,13 +68,26 @@ pub(super) fn value<'t>(raw: &'t str, tags: Tags, entities: &Entities) -> Cow<'t
             rest = &rest[1..];
         }
     }
-    out.push_str(rest);
+    push_unpaired(&mut out, rest, &mut unpaired);
     out.truncate(out.trim_end().len());
     let leading = out.len() - out.trim_start().len();
     if leading > 0 {
         out.drain(..leading);
     }
     Cow::Owned(out)
+}
+
+/// Takes text up without the ends of CDATA sections that are still due.
+fn push_unpaired(out: &mut String, text: &str, unpaired: &mut usize) {
+    let mut rest = text;
+    while *unpaired > 0
+        && let Some((before, after)) = rest.split_once(CDATA_END)
+    {
+        out.push_str(before);
+        rest = after;
+        *unpaired -= 1;
+    }
+    out.push_str(rest);
 }
 
 /// Resolves what begins with an ampersand; what is no reference stays as it is.
@@ -136,7 +158,7 @@ pub(super) fn words(html: &str, longest: usize) -> String {
             Some(_) if rest.starts_with("<!--") => {
                 rest = memmem::find(rest.as_bytes(), b"-->").map_or("", |end| &rest[end + 3..]);
             }
-            Some(_) => rest = out.tag(rest),
+            Some(_) => rest = tag(&mut out, rest),
         }
     }
     cut(out.text, longest)
@@ -153,193 +175,19 @@ pub(super) fn cut(mut text: String, longest: usize) -> String {
     text
 }
 
-/// White space folded, controls replaced.
-pub(super) fn fold(text: Cow<'_, str>) -> Cow<'_, str> {
-    if is_folded(&text) {
-        return text;
-    }
-    let mut out = Folded::with_capacity(text.len());
-    out.push(&text);
-    Cow::Owned(out.text)
-}
-
-fn is_folded(text: &str) -> bool {
-    let mut previous = b' ';
-    let even = if text.starts_with(' ') { 0 } else { even(text.as_bytes(), 0) };
-    if even > 0 {
-        previous = text.as_bytes()[even - 1];
-    }
-    for &b in &text.as_bytes()[even..] {
-        let class = CLASS[usize::from(b)];
-        if class == Class::Space && (b != b' ' || previous == b' ') || class == Class::Control || class == Class::Wide {
-            return false;
-        }
-        previous = b;
-    }
-    text.is_empty() || previous != b' '
-}
-
-/// How far the text goes on in plain bytes with single spaces between them, eight at a time. May stop early;
-/// does not stop behind a space.
-fn even(bytes: &[u8], from: usize) -> usize {
-    const ONES: u64 = u64::MAX / 255;
-    const HIGH: u64 = ONES << 7;
-    // the lowest flagged byte is a true one, those above it may be flagged by a borrow
-    let byte = |x: u64, b: u8| {
-        let y = x ^ (ONES * u64::from(b));
-        y.wrapping_sub(ONES) & !y & HIGH
+/// Passes over the tag that begins here, or takes its `<` as text.
+fn tag<'t>(out: &mut Folded, rest: &'t str) -> &'t str {
+    let Some(end) = tag_end(rest) else {
+        out.word("<");
+        return &rest[1..];
     };
-    let mut at = from;
-    let mut space_before = false;
-    for chunk in bytes[from..].as_chunks::<8>().0 {
-        let x = u64::from_le_bytes(*chunk);
-        let less = x.wrapping_sub(ONES * 0x20) & !x;
-        let mut special = (less & HIGH) | byte(x, b'<') | byte(x, b'&') | byte(x, 0x7f);
-        if x & HIGH != 0 {
-            special |= byte(x, 0xc2) | byte(x, 0xe1) | byte(x, 0xe2) | byte(x, 0xe3);
-        }
-        let y = x ^ (ONES * 0x20);
-        let spaces = !(((y & !HIGH) + !HIGH) | y | !HIGH);
-        let doubled = spaces & ((spaces << 8) | (u64::from(space_before) << 7));
-        if special | doubled != 0 {
-            at += (special | doubled).trailing_zeros() as usize / 8;
-            break;
-        }
-        space_before = spaces >> 63 == 1;
-        at += 8;
+    let name = tag_name(&rest[..end]);
+    match flow(name) {
+        Flow::Block => out.gap = true,
+        Flow::Silent if !rest.starts_with("</") => return after_element(&rest[end..], name),
+        Flow::Inline | Flow::Silent => {}
     }
-    if at > from && bytes[at - 1] == b' ' { at - 1 } else { at }
-}
-
-/// What a byte means to the folding of white space.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
-    Plain,
-    Space,
-    /// `<` and `&`.
-    Markup,
-    /// What no text should hold.
-    Control,
-    /// May begin a white space beyond ASCII, or a C1 control.
-    Wide,
-}
-
-const CLASS: [Class; 256] = {
-    let mut table = [Class::Plain; 256];
-    let mut b = 0;
-    while b < 0x20 {
-        table[b] = Class::Control;
-        b += 1;
-    }
-    table[0x7f] = Class::Control;
-    table[b' ' as usize] = Class::Space;
-    table[b'\t' as usize] = Class::Space;
-    table[b'\n' as usize] = Class::Space;
-    table[0x0b] = Class::Space;
-    table[0x0c] = Class::Space;
-    table[b'\r' as usize] = Class::Space;
-    table[b'<' as usize] = Class::Markup;
-    table[b'&' as usize] = Class::Markup;
-    table[0xc2] = Class::Wide;
-    table[0xe1] = Class::Wide;
-    table[0xe2] = Class::Wide;
-    table[0xe3] = Class::Wide;
-    table
-};
-
-/// Text under construction, white space folded.
-struct Folded {
-    text: String,
-    /// White space is due before the next word.
-    gap: bool,
-}
-
-impl Folded {
-    fn with_capacity(bytes: usize) -> Self {
-        Self { text: String::with_capacity(bytes), gap: false }
-    }
-
-    /// Takes all of the text, markup signs too.
-    fn push(&mut self, text: &str) {
-        let mut rest = text;
-        loop {
-            rest = &rest[self.run(rest)..];
-            // both signs are ASCII
-            if rest.is_empty() {
-                return;
-            }
-            self.word(&rest[..1]);
-            rest = &rest[1..];
-        }
-    }
-
-    /// Takes text up to the next sign of markup, and tells where that is.
-    fn run(&mut self, text: &str) -> usize {
-        let bytes = text.as_bytes();
-        let class = |at: usize| bytes.get(at).map_or(Class::Markup, |&b| CLASS[usize::from(b)]);
-        let mut start = 0;
-        let mut at = 0;
-        loop {
-            match class(at) {
-                Class::Plain => at = even(bytes, at + 1),
-                // a single space between words is part of the run
-                Class::Space if at > start && bytes[at] == b' ' && class(at + 1) == Class::Plain => at += 2,
-                Class::Space => {
-                    self.word(&text[start..at]);
-                    self.gap = true;
-                    at += 1;
-                    start = at;
-                }
-                Class::Control => {
-                    self.word(&text[start..at]);
-                    self.word("\u{fffd}");
-                    at += 1;
-                    start = at;
-                }
-                Class::Wide => {
-                    let c = text[at..].chars().next().unwrap_or_default();
-                    if c.is_whitespace() {
-                        self.word(&text[start..at]);
-                        self.gap = true;
-                        start = at + c.len_utf8();
-                        at = start;
-                    } else {
-                        at = even(bytes, at + c.len_utf8());
-                    }
-                }
-                Class::Markup => {
-                    self.word(&text[start..at]);
-                    return at;
-                }
-            }
-        }
-    }
-
-    fn word(&mut self, word: &str) {
-        if word.is_empty() {
-            return;
-        }
-        if self.gap && !self.text.is_empty() {
-            self.text.push(' ');
-        }
-        self.gap = false;
-        self.text.push_str(word);
-    }
-
-    /// Passes over the tag that begins here, or takes its `<` as text.
-    fn tag<'t>(&mut self, rest: &'t str) -> &'t str {
-        let Some(end) = tag_end(rest) else {
-            self.word("<");
-            return &rest[1..];
-        };
-        let name = tag_name(&rest[..end]);
-        match flow(name) {
-            Flow::Block => self.gap = true,
-            Flow::Silent if !rest.starts_with("</") => return after_element(&rest[end..], name),
-            Flow::Inline | Flow::Silent => {}
-        }
-        &rest[end..]
-    }
+    &rest[end..]
 }
 
 /// What an HTML element means to the text in it.
@@ -377,13 +225,29 @@ fn after_element<'t>(rest: &'t str, name: &str) -> &'t str {
     ""
 }
 
-/// Whether the text plainly holds HTML: a tag that HTML knows.
+/// Whether the text plainly holds HTML: an element that HTML knows, closed, or one that needs no end. A lone
+/// `<div>` is more likely spoken of than meant.
 pub(super) fn has_tags(text: &str) -> bool {
-    memchr::memchr_iter(b'<', text.as_bytes()).any(|at| {
+    memchr::memchr_iter(b'<', text.as_bytes()).take(LOOKED_AT).any(|at| {
         let rest = &text[at..];
-        KNOWN.iter().any(|known| tag_name(rest).eq_ignore_ascii_case(known)) && tag_end(rest).is_some()
+        let name = tag_name(rest);
+        let Some(end) = tag_end(rest).filter(|_| is_one_of(KNOWN, name)) else { return false };
+        is_one_of(VOID, name)
+            || rest.starts_with("</")
+            || memmem::find_iter(&rest.as_bytes()[end..], b"</")
+                .any(|close| tag_name(&rest[end + close..]).eq_ignore_ascii_case(name))
     })
 }
+
+fn is_one_of(names: &[&str], name: &str) -> bool {
+    names.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// Signs looked at to find out: each may need a look at all that follows.
+const LOOKED_AT: usize = 64;
+
+/// Elements without an end tag.
+const VOID: &[&str] = &["br", "hr", "img", "wbr", "p"];
 
 /// Elements met in titles.
 const KNOWN: &[&str] = &[

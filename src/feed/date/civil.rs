@@ -24,7 +24,8 @@ pub(super) struct Civil {
 impl Civil {
     /// The moment; fields beyond their range are carried over.
     pub(super) fn timestamp(&self) -> Option<Timestamp> {
-        if !(1..=12).contains(&self.month) || !(1..=39).contains(&self.day) || self.hour > 99 {
+        let countable = (0..100_000).contains(&self.year) && self.hour <= 99;
+        if !countable || !(1..=12).contains(&self.month) || !(1..=39).contains(&self.day) {
             return None;
         }
         let days = days(self.year, self.month) + self.day - 1;

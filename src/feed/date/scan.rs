@@ -312,7 +312,8 @@ impl Scan {
     fn signed(&mut self, rest: &str, east: bool) -> usize {
         let bytes = rest.as_bytes();
         let len = bytes.iter().take_while(|b| b.is_ascii_digit()).count();
-        let (hours, minutes, used) = match (len, digits(bytes, len)) {
+        // longer ones are no offset
+        let (hours, minutes, used) = match (len, digits(bytes, len.min(4))) {
             (1 | 2, Some((hours, [b':', tail @ ..]))) => match pair(tail) {
                 Some((minutes, _)) => (hours, minutes, len + 3),
                 None => (hours, 0, len + 1),

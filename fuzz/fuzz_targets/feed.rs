@@ -1,0 +1,24 @@
+//! Any bytes at all are a feed or an error, and what is read of them is bounded by them.
+
+#![no_main]
+
+use kawaraban::{
+    feed::{self, Hints},
+    identity,
+};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let base = "https://example.org/feeds/all.xml".parse().unwrap();
+    let hints = Hints { base: Some(&base), ..Hints::default() };
+    let Ok(text) = feed::decode(bytes, &hints) else { return };
+    let Ok(document) = feed::read(&text, &hints) else { return };
+    let keys = identity::keys(document.entries.iter().map(feed::Entry::facts));
+    assert_eq!(keys.len(), document.entries.len());
+    assert!(document.entries.len() <= bytes.len());
+    for entry in &document.entries {
+        let item = entry.item();
+        // a title is one line, whatever stood in it
+        assert!(item.title.as_deref().is_none_or(|title| !title.is_empty() && !title.contains(['\n', '\r', '\0'])));
+    }
+});

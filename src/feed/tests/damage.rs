@@ -1,0 +1,114 @@
+use super::*;
+
+#[test]
+fn a_bare_ampersand_or_sign_is_text() {
+    assert_eq!(title("a & b, 1 < 2 && c"), "a & b, 1 < 2 && c");
+    assert_eq!(item("<link>https://e.org/?a=1&b=2</link>").link.unwrap(), "https://e.org/?a=1&b=2");
+}
+
+#[test]
+fn entities_that_nobody_declared_are_those_of_html() {
+    assert_eq!(title("a&nbsp;b &rsquo;&eacute;&unheard;"), "a b ’é&unheard;");
+}
+
+#[test]
+fn a_doctype_declares_texts_but_fetches_and_multiplies_nothing() {
+    let declared = "<!DOCTYPE rss [<!ENTITY hi \"Hello\"><!ENTITY pw SYSTEM \"file:///etc/passwd\">\
+                    <!ENTITY twice \"&hi;&hi;\">]>";
+    let text = format!("{declared}{}", rss("<item><title>&hi; &pw; &twice;</title><guid>1</guid></item>"));
+    assert_eq!(titles(&document(text)), ["Hello &pw; &hi;&hi;"]);
+}
+
+#[test]
+fn a_billion_laughs_stay_a_few() {
+    let long = "ha".repeat(500);
+    let uses = "&l;".repeat(10_000);
+    let text = format!(
+        "<!DOCTYPE rss [<!ENTITY l \"{long}\">]>{}",
+        rss(&format!("<item><title>x</title><description>{uses}</description></item>"))
+    );
+    let read = document(&text);
+    assert!(read.items[0].content_html.as_ref().unwrap().len() < 100_000);
+}
+
+#[test]
+fn an_item_whose_elements_are_never_closed_does_not_cost_the_next() {
+    let read = document(rss("<item><title>a<link>https://e.org/1</link><description>x</item>\
+                             <item><title>b</title><link>https://e.org/2</link></item>"));
+    assert_eq!(titles(&read), ["a", "b"]);
+    assert_eq!(read.warnings, [Warning::Damaged]);
+    let read = document(rss("<item><title>a</title><guid>1</guid><item><title>b</title><guid>2</guid></item>"));
+    assert_eq!(titles(&read), ["a", "b"]);
+}
+
+#[test]
+fn every_item_before_a_cut_is_read() {
+    let whole = rss("<item><title>a</title><guid>1</guid></item><item><title>b</title><guid>2</guid></item>");
+    let last = whole.rfind("</item>").unwrap();
+    for cut in whole.find("</item>").unwrap() + 7..whole.len() - 1 {
+        let read = document(&whole[..cut]);
+        assert_eq!(read.items[0].title.as_deref(), Some("a"), "{cut}");
+        // an item cut in two is left for the next time
+        assert_eq!(read.items.len() > 1, cut >= last + "</item>".len(), "{}", &whole[..cut]);
+        assert_eq!(read.warnings, [Warning::Truncated], "{}", &whole[..cut]);
+    }
+}
+
+#[test]
+fn a_cut_cdata_section_costs_its_own_item_only() {
+    let text = rss("<item><title>a</title><guid>1</guid></item><item><title>b</title><description><![CDATA[so far");
+    let read = document(text.trim_end_matches("</channel></rss>"));
+    assert_eq!(titles(&read), ["a"]);
+    assert_eq!(read.warnings, [Warning::Truncated]);
+}
+
+#[test]
+fn cdata_within_cdata_is_one_text() {
+    assert_eq!(title("<![CDATA[a <![CDATA[b]]> c]]>"), "a b c");
+    assert_eq!(title("<![CDATA[a]]> and <![CDATA[b]]>"), "a and b");
+}
+
+#[test]
+fn attributes_may_be_double_or_unquoted() {
+    let found = item("<enclosure url=https://e.org/a.mp3 length=\"5\" length=\"6\" type=audio/mpeg />");
+    assert_eq!(found.enclosures[0].url, "https://e.org/a.mp3");
+    assert_eq!(found.enclosures[0].length, Some(5));
+    assert_eq!(found.enclosures[0].media_type.as_deref(), Some("audio/mpeg"));
+}
+
+#[test]
+fn nulls_and_controls_become_replacement_characters() {
+    assert_eq!(title("a\0b\u{8}c&#x1;&#xd800;&#99999999999;"), "a\u{fffd}b\u{fffd}c\u{fffd}\u{fffd}\u{fffd}");
+}
+
+#[test]
+fn what_stands_around_the_root_does_no_harm() {
+    let feed = rss("<item><title>a</title><guid>1</guid></item>");
+    for text in [
+        format!("\n\n  {feed}"),
+        format!("\u{feff}{feed}"),
+        format!("<!-- {} -->{feed}", "a".repeat(90)),
+        format!("Warning: mysql_connect() in /x.php\n{feed}"),
+        format!("{feed}<script>x()</script>"),
+        format!("<?xml-stylesheet href=\"a.xsl\"?>{feed}"),
+    ] {
+        assert_eq!(titles(&document(&text)), ["a"], "{text}");
+    }
+}
+
+#[test]
+fn a_cut_json_feed_keeps_the_items_before_the_cut() {
+    let read = document(r#"{"version":"https://jsonfeed.org/version/1","items":[{"id":1,"title":"a"},{"id":"2","ti"#);
+    assert_eq!(titles(&read), ["a"]);
+    assert_eq!((read.items[0].id.as_deref(), read.format), (Some("1"), Format::Json10));
+    assert_eq!(read.warnings, [Warning::Truncated]);
+}
+
+#[test]
+fn an_unset_or_absurd_date_is_no_date_and_is_warned_of() {
+    for date in ["Mon, 01 Jan 0001 00:00:00 +0000", "0001-01-01T00:00:00Z", "Mon, 01 Jan 30000 00:00:00 GMT"] {
+        let inside = format!("<title>a</title><pubDate>{date}</pubDate>");
+        assert_eq!(item(&inside).time(), None, "{date}");
+        assert_eq!(document(rss(&format!("<item>{inside}</item>"))).warnings, [Warning::AbsurdDate], "{date}");
+    }
+}

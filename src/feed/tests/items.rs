@@ -1,0 +1,148 @@
+use super::*;
+
+#[test]
+fn titles_are_plain_text() {
+    for (raw, due) in [
+        ("AT&amp;T", "AT&T"),
+        ("AT&amp;amp;T", "AT&amp;T"),
+        ("&lt;b&gt;bold&lt;/b&gt; move", "bold move"),
+        ("1 &lt; 2 &amp; 3 &gt; 2", "1 < 2 & 3 > 2"),
+        ("if a&lt;b then c&gt;d", "if a<b then c>d"),
+        ("List&lt;String&gt; in Java", "List<String> in Java"),
+        ("How to use &lt;div&gt; well", "How to use <div> well"),
+        ("<![CDATA[Tom &amp; Jerry]]>", "Tom & Jerry"),
+        ("<![CDATA[<i>x</i> &uuml; &#8217;]]>", "x ü ’"),
+        ("  a\n\t b  ", "a b"),
+        ("a&lt;br/&gt;b", "a b"),
+    ] {
+        assert_eq!(title(raw), due, "{raw}");
+    }
+}
+
+#[test]
+fn another_vocabularys_title_stands_in_only_where_there_is_none() {
+    assert_eq!(item("<media:title></media:title><title>real</title>").title.as_deref(), Some("real"));
+    let nested = "<media:content url=\"x\"><media:title>other</media:title></media:content><title>real</title>";
+    assert_eq!(item(nested).title.as_deref(), Some("real"));
+    assert_eq!(item("<media:title>media's</media:title><guid>1</guid>").title.as_deref(), Some("media's"));
+}
+
+#[test]
+fn links_in_the_order_of_their_worth() {
+    let link = |inside: &str| item(inside).link;
+    let own = "<link>https://e.org/own</link>";
+    let atom = "<atom:link rel=\"self\" href=\"https://e.org/self\"/><atom:link rel=\"alternate\" href=\"https://e.org/alt\"/>";
+    let guid = "<guid>https://e.org/guid</guid>";
+    let enclosure = "<enclosure url=\"https://e.org/f.mp3\"/>";
+    assert_eq!(link(&format!("{guid}{atom}{own}")).unwrap(), "https://e.org/own");
+    assert_eq!(link(&format!("{guid}{atom}")).unwrap(), "https://e.org/alt");
+    assert_eq!(link(&format!("{enclosure}{guid}")).unwrap(), "https://e.org/guid");
+    assert_eq!(
+        link(&format!("{enclosure}{}", guid.replace("<guid", "<guid isPermaLink=\"false\""))).unwrap(),
+        "https://e.org/f.mp3"
+    );
+    let original = format!("{own}<feedburner:origLink>https://e.org/original</feedburner:origLink>");
+    assert_eq!(link(&original).unwrap(), "https://e.org/original");
+    assert_eq!(link("<title>none</title>"), None);
+}
+
+#[test]
+fn relative_links_are_resolved_where_a_base_is_known() {
+    let base = Url::parse("https://e.org/dir/feed.xml").unwrap();
+    let hints = Hints { base: Some(&base), ..Hints::default() };
+    let link = |text: &str| parse(text.as_bytes(), &hints).unwrap().items[0].link.clone().unwrap();
+    let relative = "<item><link>../a?b=1</link></item>";
+    assert_eq!(link(&rss(relative)), "https://e.org/a?b=1");
+    let rebased = rss(relative).replace("<channel>", "<channel xml:base=\"https://f.org/x/y/\">");
+    assert_eq!(link(&rebased), "https://f.org/x/a?b=1");
+    assert_eq!(document(rss(relative)).items[0].link.as_deref(), Some("../a?b=1"));
+}
+
+#[test]
+fn an_rdf_item_is_known_by_its_about() {
+    let read = document(
+        "<rdf:RDF xmlns:rdf=\"http://www.w3.org/1999/02/22-rdf-syntax-ns#\" xmlns=\"http://purl.org/rss/1.0/\" \
+         xmlns:dc=\"http://purl.org/dc/elements/1.1/\"><channel rdf:about=\"https://e.org\"><title>R</title></channel>\
+         <item rdf:about=\"https://e.org/1\"><title>a</title><dc:date>2020-01-01</dc:date><dc:creator>M</dc:creator>\
+         <dc:subject>s</dc:subject></item></rdf:RDF>",
+    );
+    let item = &read.items[0];
+    assert_eq!(item.id.as_deref(), Some("https://e.org/1"));
+    assert_eq!((&item.authors[..], &item.categories[..]), (&["M".to_owned()][..], &["s".to_owned()][..]));
+    assert_eq!(item.published.unwrap().to_string(), "2020-01-01T00:00:00Z");
+}
+
+#[test]
+fn the_image_is_the_largest_picture_else_the_first_sensible_one_in_the_content() {
+    let image = |inside: &str| item(inside).image;
+    let group = "<media:group><media:content url=\"https://e.org/s.jpg\" width=\"100\" medium=\"image\"/>\
+                 <media:content url=\"https://e.org/l.jpg\" width=\"1000\" medium=\"image\"/>\
+                 <media:content url=\"https://e.org/v.mp4\" width=\"2000\" type=\"video/mp4\"/>\
+                 <media:thumbnail url=\"https://e.org/t.jpg\" width=\"50\"/></media:group>";
+    assert_eq!(image(group).unwrap(), "https://e.org/l.jpg");
+    assert_eq!(image("<itunes:image href=\"https://e.org/i.jpg\"/>").unwrap(), "https://e.org/i.jpg");
+    assert_eq!(image("<enclosure url=\"https://e.org/e.png\" type=\"image/png\"/>").unwrap(), "https://e.org/e.png");
+    let content = "<description><![CDATA[<img src=\"https://pixel.wp.com/b.gif\"><img src='https://e.org/dot' width=1>\
+                   <img class='avatar' src='https://e.org/me.jpg'><img src='data:image/png;base64,AA'>\
+                   <img alt=\"a > b\" src=\"https://e.org/pic.jpg?a=1&amp;b=2\">]]></description>";
+    assert_eq!(image(content).unwrap(), "https://e.org/pic.jpg?a=1&b=2");
+    assert_eq!(image("<description>none</description>"), None);
+}
+
+#[test]
+fn content_is_html_and_the_summary_plain_text() {
+    let found = item(
+        "<description>&lt;p&gt;Short &amp;amp; sweet&lt;/p&gt;</description>\
+                      <content:encoded><![CDATA[<p>Long</p><script>x()</script>]]></content:encoded>",
+    );
+    assert_eq!(found.summary.as_deref(), Some("Short & sweet"));
+    assert_eq!(found.content_html.as_deref(), Some("<p>Long</p><script>x()</script>"));
+    let found = item("<content:encoded><![CDATA[<p>One</p><p>Two</p><style>p{}</style>]]></content:encoded>");
+    assert_eq!(found.summary.as_deref(), Some("One Two"));
+}
+
+#[test]
+fn authors_by_name() {
+    for (inside, due) in [
+        ("<author>a@e.org (Ann Other)</author>", "Ann Other"),
+        ("<author>Ann &lt;a@e.org&gt;</author>", "Ann"),
+        ("<dc:creator><![CDATA[Ann & Bob]]></dc:creator>", "Ann & Bob"),
+        ("<author><name>Ann</name><email>a@e.org</email></author>", "Ann"),
+        ("<author>a@e.org</author>", "a@e.org"),
+    ] {
+        assert_eq!(item(inside).authors, [due], "{inside}");
+    }
+}
+
+#[test]
+fn fields_of_torrents_and_videos_are_kept() {
+    let read = document(
+        rss("<item><title>x</title><nyaa:seeders>5</nyaa:seeders><nyaa:infoHash>abc</nyaa:infoHash>\
+             <nyaa:size>1.3 GiB</nyaa:size><nyaa:category>Anime</nyaa:category><yt:videoId>v1</yt:videoId></item>")
+        .replace("xmlns:dc", "xmlns:nyaa=\"https://nyaa.si/xmlns/nyaa\" xmlns:dc"),
+    );
+    let extra = &read.items[0].extra;
+    for (name, value) in
+        [("seeders", "5"), ("infoHash", "abc"), ("size", "1.3 GiB"), ("category", "Anime"), ("videoId", "v1")]
+    {
+        assert_eq!(extra.get(name).map(String::as_str), Some(value), "{name}");
+    }
+}
+
+#[test]
+fn a_prefix_means_what_it_was_declared_to_be() {
+    let text = rss("<item><title>a</title><x:creator>Ann</x:creator></item>")
+        .replace("xmlns:dc=", "xmlns:x=\"http://purl.org/dc/elements/1.1/\" xmlns:unused=");
+    assert_eq!(document(text).items[0].authors, ["Ann"]);
+}
+
+#[test]
+fn zones_follow_the_feeds_country() {
+    let at = |language: &str| {
+        let dated = "<item><title>a</title><pubDate>Thu, 02 Jul 2020 12:00:00 IST</pubDate></item>";
+        let read = document(rss(&format!("<language>{language}</language>{dated}")));
+        read.items[0].published.unwrap().to_string()
+    };
+    assert_eq!(at("en-IE"), "2020-07-02T11:00:00Z");
+    assert_eq!(at("en"), "2020-07-02T06:30:00Z");
+}
