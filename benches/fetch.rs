@@ -77,7 +77,7 @@ fn fetch(attempts: usize, address: SocketAddr, keep_alive: bool, conditional: bo
     let tls = Tls::new().with_roots(&Arc::default());
     let url = Url::parse(&format!("http://{address}/feed.xml")).unwrap();
     let workers: Vec<Fetcher> =
-        (0..AT_ONCE).map(|_| Fetcher::new(url.clone(), settings(keep_alive), Arc::clone(&tls))).collect();
+        (0..AT_ONCE).map(|_| Fetcher::new(url.clone(), Arc::new(settings(keep_alive)), Arc::clone(&tls))).collect();
     let validators =
         if conditional { Validators { etag: Some("\"x\""), last_modified: None } } else { Validators::default() };
     let work = workers.iter().map(|fetcher| async move {

@@ -119,7 +119,7 @@ pub struct Source {
     /// Whether it is polled at all.
     pub enabled: bool,
     /// How it is requested.
-    pub request: RequestSettings,
+    pub request: Arc<RequestSettings>,
     /// When it is polled.
     pub schedule: Schedule,
     /// Attempts within a poll.

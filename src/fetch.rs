@@ -57,7 +57,6 @@ use classify::Fault;
 use connect::Dialer;
 use exchange::{Head, Request, exchange};
 use framing::Framing;
-use headers::Headers;
 use redirect::Path;
 use wire::Handle;
 
@@ -129,34 +128,28 @@ pub struct Document {
 /// Fetches one source. It belongs to one thread, and to one attempt at a time.
 pub struct Fetcher {
     url: Url,
-    settings: RequestSettings,
+    settings: Arc<RequestSettings>,
     dialer: Dialer,
-    /// The first hop's request; its fault, if the URL cannot be requested at all, is told at each attempt.
-    first: Result<Request, Failure>,
-    /// Headers while at the configured URL's origin…
-    at_home: Headers,
-    /// …and those for everybody.
-    abroad: Headers,
     /// With `keep_alive`: the last connection and the origin it leads to.
     idle: RefCell<Option<(url::Origin, Handle)>>,
 }
 
 impl Fetcher {
-    /// Makes ready what every attempt needs. `tls` is [`Tls::with_roots`] of the settings' roots.
-    pub fn new(mut url: Url, settings: RequestSettings, tls: Arc<ClientConfig>) -> Self {
+    /// For one URL. `tls` is [`Tls::with_roots`] of the settings' roots.
+    pub fn new(mut url: Url, mut settings: Arc<RequestSettings>, tls: Arc<ClientConfig>) -> Self {
         let dialer = Dialer {
             tls,
             proxy: settings.proxy.as_ref().map(|proxy| proxy::Proxy::new(proxy.expose().clone())),
             connect_timeout: settings.connect_timeout,
             guarded: !settings.allow_private_addresses,
         };
-        let (at_home, abroad) = headers::configured(&url, &settings);
-        // the credentials are in the headers now, and nothing else should have them
+        if let Some(login) = headers::login(&url).filter(|_| settings.basic_auth.is_none()) {
+            Arc::make_mut(&mut settings).basic_auth = Some(login);
+        }
+        // the credentials are in the settings now, and nothing else should have them
         let _ = url.set_username("");
         let _ = url.set_password(None);
-        let first =
-            Request::new(Method::GET, &url).map_err(|fault| Failure { retry: false, ..fault.failure(&peer(&url)) });
-        Self { url, settings, dialer, first, at_home, abroad, idle: RefCell::new(None) }
+        Self { url, settings, dialer, idle: RefCell::new(None) }
     }
 
     /// One attempt, within the settings' `timeout`.
@@ -176,17 +169,11 @@ impl Fetcher {
         loop {
             let url = path.current();
             let told = |fault: Fault| fault.failure(&peer(url));
-            let next;
-            let request = match &self.first {
-                Ok(first) if path.hops() == 0 => first,
-                Err(failure) if path.hops() == 0 => return Err(failure.clone()),
-                _ => {
-                    next = Request::new(Method::GET, url).map_err(told)?;
-                    &next
-                }
-            };
-            let headers = if path.at_home() { &self.at_home } else { &self.abroad };
-            let (handle, head) = self.ask(url, request, || headers.iter().chain(&conditional)).await.map_err(told)?;
+            // made for each hop anew: cheaper than keeping them for as long as nothing is asked
+            let request = Request::new(Method::GET, url)
+                .map_err(|fault| Failure { retry: false, ..fault.failure(&peer(url)) })?;
+            let headers = headers::configured(&self.settings, path.at_home());
+            let (handle, head) = self.ask(url, &request, || headers.iter().chain(&conditional)).await.map_err(told)?;
             let status = head.status().as_u16();
             match (status, head.headers().get(header::LOCATION)) {
                 (200 | 203, _) => {

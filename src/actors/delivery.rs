@@ -17,7 +17,7 @@ use actix::{
     WrapFuture,
 };
 use jiff::Timestamp;
-use rand::{SeedableRng, rngs::StdRng};
+use rand::{SeedableRng, rngs::SmallRng};
 use rustls::ClientConfig;
 use slog::{Logger, crit, debug, error, info, o, warn};
 use tokio::sync::oneshot;
@@ -77,7 +77,7 @@ pub struct DeliveryActor {
     store: Store,
     governor: Rc<RefCell<Governor>>,
     tls: Arc<ClientConfig>,
-    rng: StdRng,
+    rng: SmallRng,
     health: Recipient<DeliveryReported>,
     _watch: DeathWatch<ChildId>,
     log: Logger,
@@ -110,7 +110,7 @@ impl DeliveryActor {
             store: seat.store,
             governor: seat.governor,
             tls: seat.tls,
-            rng: StdRng::seed_from_u64(seat.seed),
+            rng: SmallRng::seed_from_u64(seat.seed),
             health: seat.health,
             _watch: seat.watch,
             log,

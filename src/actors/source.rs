@@ -11,7 +11,7 @@ use actix::{
 };
 use futures_util::FutureExt;
 use jiff::Timestamp;
-use rand::{SeedableRng, rngs::StdRng};
+use rand::{SeedableRng, rngs::SmallRng};
 use slog::{Logger, debug, info, o, warn};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -71,7 +71,7 @@ pub struct SourceActor {
     fetcher: Rc<Fetcher>,
     read: Read,
     limits: Rc<Limits>,
-    rng: StdRng,
+    rng: SmallRng,
     documents: Recipient<StoreDocument>,
     results: Recipient<PollFinished>,
     schedule: Recipient<SourceScheduled>,
@@ -92,7 +92,7 @@ impl SourceActor {
             fetcher: Rc::new(fetcher),
             read,
             limits,
-            rng: StdRng::seed_from_u64(seed),
+            rng: SmallRng::seed_from_u64(seed),
             documents,
             results,
             schedule,
@@ -139,7 +139,7 @@ impl SourceActor {
             read: self.read,
             attempts,
             poller: self.poller.clone(),
-            rng: StdRng::from_rng(&mut self.rng),
+            rng: SmallRng::from_rng(&mut self.rng),
             log: self.log.clone(),
         };
         let guarded = AssertUnwindSafe(poll.run()).catch_unwind();
@@ -353,7 +353,7 @@ struct Poll {
     read: Read,
     attempts: u32,
     poller: Poller,
-    rng: StdRng,
+    rng: SmallRng,
     log: Logger,
 }
 

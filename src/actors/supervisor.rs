@@ -12,7 +12,7 @@ use actix::{
 };
 use futures_util::future::join_all;
 use jiff::Timestamp;
-use rand::{SeedableRng, rngs::StdRng};
+use rand::{SeedableRng, rngs::SmallRng};
 use slog::{Logger, crit, error, info, warn};
 use tokio::time::timeout;
 
@@ -87,7 +87,7 @@ pub struct Seat {
 /// See the module.
 pub struct Supervisor {
     seat: Seat,
-    rng: StdRng,
+    rng: SmallRng,
     limits: Rc<Limits>,
     governor: Rc<RefCell<Governor>>,
     sources: BTreeMap<Name, Child<SourceActor>>,
@@ -131,7 +131,7 @@ impl Supervisor {
     /// Starts its children when it is started.
     pub fn new(seat: Seat) -> Self {
         Self {
-            rng: StdRng::seed_from_u64(seat.seed),
+            rng: SmallRng::seed_from_u64(seat.seed),
             limits: Rc::new(Limits::new(seat.config.concurrency)),
             governor: Rc::new(RefCell::new(Governor::new(seat.config.discord))),
             sources: BTreeMap::new(),

@@ -5,7 +5,10 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use url::Url;
 
 use super::Validators;
-use crate::config::RequestSettings;
+use crate::{
+    config::{BasicAuth, RequestSettings},
+    model::Secret,
+};
 
 /// Feeds first, then anything: some servers choose by it.
 const ACCEPT: &str = "application/rss+xml, application/atom+xml, application/rdf+xml;q=0.9, \
@@ -14,38 +17,43 @@ const ACCEPT: &str = "application/rss+xml, application/atom+xml, application/rdf
 /// In the order in which they are given.
 pub(super) type Headers = Vec<(HeaderName, HeaderValue)>;
 
-/// What is sent to the configured origin, and what to any other.
-pub(super) fn configured(url: &Url, settings: &RequestSettings) -> (Headers, Headers) {
-    let mut abroad = vec![
-        (header::ACCEPT, HeaderValue::from_static(ACCEPT)),
-        (header::ACCEPT_ENCODING, HeaderValue::from_static("gzip")),
+/// What is sent to the configured origin (`at_home`), or to any other: there, nothing that was configured.
+pub(super) fn configured(settings: &RequestSettings, at_home: bool) -> Headers {
+    let usual = [
+        (header::ACCEPT, Some(HeaderValue::from_static(ACCEPT))),
+        (header::ACCEPT_ENCODING, Some(HeaderValue::from_static("gzip"))),
+        (header::USER_AGENT, HeaderValue::from_bytes(settings.user_agent.as_bytes()).ok()),
     ];
-    abroad
-        .extend(HeaderValue::from_bytes(settings.user_agent.as_bytes()).ok().map(|agent| (header::USER_AGENT, agent)));
+    let usual = usual.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    if !at_home || (settings.headers.is_empty() && settings.basic_auth.is_none()) {
+        return usual.collect();
+    }
     // these would contradict what the client itself writes of the connection and the body
     let managed = [header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
-    let configured: Headers = settings
-        .headers
-        .iter()
-        .filter_map(|(name, value)| {
-            let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-            Some((name, HeaderValue::from_bytes(value.expose().as_bytes()).ok()?))
-        })
-        .filter(|(name, _)| !managed.contains(name))
-        .collect();
-    let overridden = |name: &HeaderName| configured.iter().any(|(other, _)| other == name);
-    let mut at_home: Headers = abroad.iter().filter(|(name, _)| !overridden(name)).cloned().collect();
-    let credentials = match &settings.basic_auth {
-        Some(auth) => Some((auth.user.clone(), auth.password.expose().clone())),
-        None if url.username().is_empty() && url.password().is_none() => None,
-        None => Some((percent_decoded(url.username()), percent_decoded(url.password().unwrap_or_default()))),
-    };
-    if let Some((user, password)) = credentials.filter(|_| !overridden(&header::AUTHORIZATION)) {
-        let token = format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")));
-        at_home.extend(HeaderValue::from_str(&token).ok().map(|value| (header::AUTHORIZATION, value)));
+    let own = settings.headers.iter().filter_map(|(name, value)| {
+        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+        Some((name, HeaderValue::from_bytes(value.expose().as_bytes()).ok()?))
+    });
+    let own: Headers = own.filter(|(name, _)| !managed.contains(name)).collect();
+    let overridden = |name: &HeaderName| own.iter().any(|(other, _)| other == name);
+    let mut headers: Headers = usual.filter(|(name, _)| !overridden(name)).collect();
+    if let Some(BasicAuth { user, password }) =
+        settings.basic_auth.as_ref().filter(|_| !overridden(&header::AUTHORIZATION))
+    {
+        let token = format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{}", password.expose())));
+        headers.extend(HeaderValue::from_str(&token).ok().map(|value| (header::AUTHORIZATION, value)));
     }
-    at_home.extend(configured);
-    (at_home, abroad)
+    headers.extend(own);
+    headers
+}
+
+/// The login that a URL holds.
+pub(super) fn login(url: &Url) -> Option<BasicAuth> {
+    if url.username().is_empty() && url.password().is_none() {
+        return None;
+    }
+    let password = percent_decoded(url.password().unwrap_or_default());
+    Some(BasicAuth { user: percent_decoded(url.username()), password: Secret::new(password) })
 }
 
 /// What asks for the document only if it has changed.

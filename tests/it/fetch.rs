@@ -46,7 +46,7 @@ fn trusting(farm: &Farm) -> RequestSettings {
 
 fn fetcher(url: &str, settings: RequestSettings) -> Fetcher {
     let tls = Tls::new().with_roots(&settings.extra_roots);
-    Fetcher::new(Url::parse(url).unwrap(), settings, tls)
+    Fetcher::new(Url::parse(url).unwrap(), Arc::new(settings), tls)
 }
 
 async fn get(url: &str, settings: RequestSettings) -> Result<Answer, Failure> {

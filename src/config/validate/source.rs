@@ -1,6 +1,6 @@
 //! `[[source]]`
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use awc::http::header::{HeaderName, HeaderValue};
 use url::Url;
@@ -90,7 +90,7 @@ pub(super) fn source(mut table: Table<'_>, names: &mut Names, context: &Context<
         enabled,
         retry: settings.retry(),
         breaker: settings.breaker(),
-        request: settings.request,
+        request: Arc::new(settings.request),
         schedule: settings.schedule,
         backfill: settings.backfill,
         retention: settings.retention,
