@@ -2,8 +2,8 @@
 //!
 //! Keys, strongest first: the guid, where no other entry of the document has the same; the link,
 //! likewise; a hash of title, date, link and text. An entry is *seen* when its strongest usable key is
-//! remembered. A key is a 64-bit hash: sets are per source, so that even a source of 100,000 remembered
-//! keys meets a false match once in 10^14 new items.
+//! remembered. A key is a 48-bit hash: sets are per source, so that even a source of 100,000 remembered
+//! keys meets a false match once in 10^9 new items.
 
 use jiff::Timestamp;
 use xxhash_rust::xxh3::xxh3_64;
@@ -72,19 +72,24 @@ fn unchecked(facts: &Facts<'_>, scratch: &mut Vec<u8>) -> Keys {
     let id = present(facts.id).map(|id| {
         scratch.clear();
         part(scratch, b"i", |scratch| scratch.extend_from_slice(id.as_bytes()));
-        xxh3_64(scratch)
+        key(scratch)
     });
     let link = present(facts.link).map(|link| {
         scratch.clear();
         part(scratch, b"l", |scratch| comparable(link, scratch));
-        xxh3_64(scratch)
+        key(scratch)
     });
     scratch.clear();
     part(scratch, b"c", |scratch| scratch.extend_from_slice(facts.title.unwrap_or_default().as_bytes()));
     part(scratch, b"t", |scratch| scratch.extend(facts.time.iter().flat_map(|time| time.as_second().to_le_bytes())));
     part(scratch, b"l", |scratch| comparable(present(facts.link).unwrap_or_default(), scratch));
     part(scratch, b"x", |scratch| scratch.extend_from_slice(facts.text.unwrap_or_default().as_bytes()));
-    Keys { id, link, content: xxh3_64(scratch) }
+    Keys { id, link, content: key(scratch) }
+}
+
+/// Six bytes of a hash: as much as is worth its place on disk.
+fn key(scratch: &[u8]) -> u64 {
+    xxh3_64(scratch) >> 16
 }
 
 /// Appends one part with its length, so that no two lists of parts read the same.

@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
+use jiff::{Timestamp, fmt::serde::timestamp};
 use serde::{Deserialize, Serialize};
 use slog::{Logger, crit};
 use tokio::sync::oneshot;
@@ -258,27 +258,37 @@ pub struct SourceRecord {
     /// hash are good only for the same.
     pub fingerprint: u64,
     /// `ETag` of the last whole document, byte for byte.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
     /// `Last-Modified` of the last whole document, byte for byte.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub last_modified: Option<String>,
     /// Hash of the last whole document's bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub body_hash: Option<u128>,
     /// The breaker.
+    #[serde(skip_serializing_if = "Breaker::is_default")]
     pub breaker: Breaker,
     /// When the next poll is due.
+    #[serde(with = "timestamp::millisecond::optional", skip_serializing_if = "Option::is_none")]
     pub next_poll: Option<Timestamp>,
     /// `Retry-After` obeyed until.
+    #[serde(with = "timestamp::millisecond::optional", skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
     /// Fingerprint of the configuration that was answered with 410.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub gone: Option<u64>,
     /// Paused by the operator.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
     /// Last time that the last document was there, unchanged bodies and 304 included; none before the
     /// first successful poll.
+    #[serde(with = "timestamp::millisecond::optional", skip_serializing_if = "Option::is_none")]
     pub last_success: Option<Timestamp>,
     /// Whether the last document had items.
     pub had_items: bool,
     /// Seconds that the record outlives its source in the configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub retention_s: Option<u64>,
 }
 

@@ -3,7 +3,7 @@
 //! Totals are for ever; what `/health` says of the last 24 h comes from buckets of an hour each, which
 //! fall out as they age.
 
-use jiff::Timestamp;
+use jiff::{Timestamp, fmt::serde::timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::report::ErrorReport;
@@ -27,20 +27,28 @@ pub struct Ledger {
     /// Items accepted.
     pub items: u64,
     /// When the last poll began.
+    #[serde(with = "timestamp::millisecond::optional", skip_serializing_if = "Option::is_none")]
     pub last_attempt: Option<Timestamp>,
     /// When the last successful poll ended.
+    #[serde(with = "timestamp::millisecond::optional", skip_serializing_if = "Option::is_none")]
     pub last_success: Option<Timestamp>,
     /// The last error.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<ErrorReport>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     hours: Vec<Hour>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<Errors>,
 }
 
 /// Polls of one hour.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Hour {
+    #[serde(rename = "h")]
     hour: i64,
+    #[serde(rename = "s")]
     successes: u32,
+    #[serde(rename = "f")]
     failures: u32,
 }
 

@@ -55,6 +55,11 @@ struct Opened {
 }
 
 impl Breaker {
+    /// Closed, and without a failure.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// The phase at `now`.
     pub fn phase(&self, now: Timestamp) -> Phase {
         match self.admit(now) {

@@ -1,7 +1,7 @@
 //! Seen items of one source, packed: one value for up to [`CHUNK`] items instead of a key for each.
 //!
-//! An item is a mask of the keys that it has, its keys (8 bytes each), and when it was last present: seconds
-//! since 1970, or [`PRESENT`] while it is in the last document. So a poll that finds the document unchanged
+//! An item is a mask of what follows, its keys (6 bytes each), and when it was last present, in seconds since
+//! 1970; nothing of that while it is in the last document. So a poll that finds the document unchanged
 //! touches nothing here: "the last document's items were there" follows from the source's `last_success`.
 
 use std::{
@@ -19,6 +19,9 @@ const PRESENT: u32 = u32::MAX;
 
 const ID: u8 = 1;
 const LINK: u8 = 2;
+const LEFT: u8 = 4;
+/// Bytes of a key.
+const KEY: usize = 6;
 
 /// One remembered item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,15 +50,19 @@ pub(super) struct Malformed;
 impl Packs {
     /// Takes in a stored value.
     pub(super) fn decode(&mut self, number: u16, mut bytes: &[u8]) -> Result<(), Malformed> {
-        let mut items = Vec::with_capacity(bytes.len() / 21);
+        let mut items = Vec::with_capacity(bytes.len() / (1 + KEY));
         while let Some((&mask, rest)) = bytes.split_first() {
             bytes = rest;
             let id = if mask & ID != 0 { Some(take(&mut bytes)?) } else { None };
             let link = if mask & LINK != 0 { Some(take(&mut bytes)?) } else { None };
             let content = take(&mut bytes)?;
-            let (last, rest) = bytes.split_first_chunk::<4>().ok_or(Malformed)?;
-            bytes = rest;
-            items.push(Seen { keys: Keys { id, link, content }, last: u32::from_le_bytes(*last) });
+            let mut last = PRESENT;
+            if mask & LEFT != 0 {
+                let (second, rest) = bytes.split_first_chunk::<4>().ok_or(Malformed)?;
+                bytes = rest;
+                last = u32::from_le_bytes(*second);
+            }
+            items.push(Seen { keys: Keys { id, link, content }, last });
         }
         self.chunks.push(Chunk { number, items, dirty: false });
         Ok(())
@@ -174,19 +181,22 @@ impl Known {
 
 fn encode(mut bytes: Vec<u8>, item: &Seen) -> Vec<u8> {
     let Seen { keys, last } = item;
-    let mask = keys.id.map_or(0, |_| ID) | keys.link.map_or(0, |_| LINK);
+    let left = if *last == PRESENT { 0 } else { LEFT };
+    let mask = keys.id.map_or(0, |_| ID) | keys.link.map_or(0, |_| LINK) | left;
     bytes.push(mask);
     for key in keys.all() {
-        bytes.extend_from_slice(&key.to_le_bytes());
+        bytes.extend_from_slice(&key.to_le_bytes()[..KEY]);
     }
-    bytes.extend_from_slice(&last.to_le_bytes());
+    if left != 0 {
+        bytes.extend_from_slice(&last.to_le_bytes());
+    }
     bytes
 }
 
 fn take(bytes: &mut &[u8]) -> Result<u64, Malformed> {
-    let (head, rest) = bytes.split_first_chunk::<8>().ok_or(Malformed)?;
+    let (head, rest) = bytes.split_first_chunk::<KEY>().ok_or(Malformed)?;
     *bytes = rest;
-    Ok(u64::from_le_bytes(*head))
+    Ok(head.iter().rev().fold(0, |key, byte| key << 8 | u64::from(*byte)))
 }
 
 /// Items in a stored value.
