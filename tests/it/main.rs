@@ -12,3 +12,5 @@ mod daemon;
 mod delivery;
 mod discord_fake;
 mod fetch;
+mod systemd;
+mod web;
