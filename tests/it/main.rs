@@ -12,3 +12,4 @@ mod daemon;
 mod delivery;
 mod discord_fake;
 mod fetch;
+mod store;
