@@ -83,6 +83,24 @@ fn is_environment(error: &io::Error) -> bool {
         )
 }
 
+/// sled takes a snapshot that it could not finish writing, on a full disk or as it was killed, for one that
+/// is damaged, and then opens no more. The one before it is still there, or none is needed.
+fn remove_unfinished(dir: &Path) -> Result<(), Fault> {
+    let failed = |error: io::Error| Fault::Io(error.to_string());
+    let entries = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(failed)?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            std::fs::remove_file(entry.path()).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
 fn is_locked(error: &io::Error) -> bool {
     error.to_string().contains("could not acquire lock")
 }
@@ -179,6 +197,7 @@ impl Database {
             .cache_capacity(CACHE)
             .mode(sled::Mode::LowSpace)
             .flush_every_ms(None);
+        remove_unfinished(dir)?;
         let start = Instant::now();
         let db = loop {
             match config.open() {

@@ -234,6 +234,17 @@ fn the_commit_counter_may_be_lost_or_damaged_as_long_as_the_database_is_whole() 
 }
 
 #[test]
+fn a_snapshot_that_was_half_written_is_no_damage() {
+    // sled was killed while it opened, or the disk was full
+    let sound = sound();
+    for bytes in [&b""[..], b"half", &[7; 100]] {
+        let what = format!("{} bytes of a snapshot", bytes.len());
+        let damage = |dir: &Path| fs::write(dir.join("db/snap.00000000FFFFFFFF.generating"), bytes).unwrap();
+        assert_eq!(verdict(&sound, &what, damage), Verdict::Unharmed);
+    }
+}
+
+#[test]
 fn what_was_lost_undelivered_is_said() {
     let sound = sound();
     let tmp = tempfile::tempdir().unwrap();
