@@ -23,7 +23,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::mpsc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use sled::IVec;
@@ -35,6 +35,8 @@ use super::commits::Committed;
 const VERSION: u8 = 1;
 /// An open that takes longer is taken for hung.
 const OPEN_WITHIN: Duration = Duration::from_secs(120);
+/// So long a database that was just closed may still be held by threads of sled's own.
+const FREED_WITHIN: Duration = Duration::from_secs(5);
 /// With sled's 512 kB a burst of large values can deadlock it for good; with this it was never seen to.
 const SEGMENT: usize = 4 << 20;
 /// Loosely a bound, see the figures in the README.
@@ -68,7 +70,7 @@ fn is_environment(error: &io::Error) -> bool {
     };
     // EMFILE and ENFILE have no kind of their own
     matches!(error.raw_os_error(), Some(23 | 24))
-        || error.to_string().contains("could not acquire lock")
+        || is_locked(error)
         || matches!(
             error.kind(),
             StorageFull
@@ -79,6 +81,28 @@ fn is_environment(error: &io::Error) -> bool {
                 | Interrupted
                 | OutOfMemory
         )
+}
+
+/// sled takes a snapshot that it could not finish writing, on a full disk or as it was killed, for one that
+/// is damaged, and then opens no more. The one before it is still there, or none is needed.
+fn remove_unfinished(dir: &Path) -> Result<(), Fault> {
+    let failed = |error: io::Error| Fault::Io(error.to_string());
+    let entries = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(failed)?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            std::fs::remove_file(entry.path()).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_locked(error: &io::Error) -> bool {
+    error.to_string().contains("could not acquire lock")
 }
 
 /// Counts and digest over all records; part of every commit.
@@ -167,13 +191,23 @@ impl Database {
     }
 
     fn open_here(dir: &Path, known: Option<Committed>) -> Result<Self, Fault> {
-        let db = sled::Config::new()
+        let config = sled::Config::new()
             .path(dir)
             .segment_size(SEGMENT)
             .cache_capacity(CACHE)
             .mode(sled::Mode::LowSpace)
-            .flush_every_ms(None)
-            .open()?;
+            .flush_every_ms(None);
+        remove_unfinished(dir)?;
+        let start = Instant::now();
+        let db = loop {
+            match config.open() {
+                // nobody else can have it, for we have the directory's lock
+                Err(sled::Error::Io(error)) if is_locked(&error) && start.elapsed() < FREED_WITHIN => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                opened => break opened?,
+            }
+        };
         let meta = match db.get(META)? {
             Some(bytes) => Meta::decode(&bytes)?,
             None => Meta::default(),

@@ -12,5 +12,6 @@ mod daemon;
 mod delivery;
 mod discord_fake;
 mod fetch;
+mod store;
 mod systemd;
 mod web;

@@ -4,6 +4,7 @@
 pub mod client;
 pub mod daemon;
 pub mod discord;
+pub mod disk;
 pub mod farm;
 pub mod receiver;
 pub mod wire;
