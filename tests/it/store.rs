@@ -215,7 +215,11 @@ fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let into = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() { copy(&entry.path(), &into) } else { drop(fs::copy(entry.path(), into).unwrap()) }
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &into)
+        } else {
+            drop(fs::copy(entry.path(), into).unwrap())
+        }
     }
 }
 

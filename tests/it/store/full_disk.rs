@@ -10,11 +10,7 @@ use std::{
 use kawaraban::store::{DestinationRecord, Settled, Store, StoreError, StoreState};
 
 use super::{Bench, copy, items, options, plain_sources, second, set_aside, titles};
-use crate::support::{
-    daemon::Daemon,
-    disk::SmallDisk,
-    farm::Farm,
-};
+use crate::support::{daemon::Daemon, disk::SmallDisk, farm::Farm};
 
 fn is_failing(bench: &Bench) {
     let status = bench.status();
@@ -56,7 +52,8 @@ fn a_disk_that_fills_up_loses_nothing_and_all_goes_on_once_there_is_room() {
         shown += 20;
         bench.ingest(0, &items(0..shown), second(shown.into()));
         assert_eq!(bench.waiting("one"), titles(0..shown), "round {round}");
-        let settled = bench.lease("two").iter().take(7).map(|queued| Settled { seq: queued.seq, refused: None }).collect();
+        let settled =
+            bench.lease("two").iter().take(7).map(|queued| Settled { seq: queued.seq, refused: None }).collect();
         bench.settle("two", settled, DestinationRecord::default());
     }
     assert!(set_aside(&dir).is_empty());
@@ -169,7 +166,14 @@ fn a_daemon_whose_disk_is_full_is_down_and_recovers() {
     assert_eq!(status, 503, "{body}");
     let health = daemon.health();
     assert_eq!(health["status"], "down");
-    assert!(health["reasons"].as_array().unwrap().iter().any(|reason| reason.as_str().unwrap().starts_with("store: failing")), "{health:#}");
+    assert!(
+        health["reasons"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|reason| reason.as_str().unwrap().starts_with("store: failing")),
+        "{health:#}"
+    );
     let published = published.get();
     // that is no source's fault, and no reason to be killed
     assert_eq!(health["sources"]["feed0"]["breaker"], "closed", "{health:#}");
@@ -177,9 +181,7 @@ fn a_daemon_whose_disk_is_full_is_down_and_recovers() {
     assert_eq!(daemon.get("/health/ready").unwrap().0, 503);
     let before = daemon.stdout().len();
     disk.free();
-    daemon.wait("all has arrived", |daemon| {
-        daemon.titles().into_iter().collect::<BTreeSet<_>>().len() == published
-    });
+    daemon.wait("all has arrived", |daemon| daemon.titles().into_iter().collect::<BTreeSet<_>>().len() == published);
     assert!(before < published);
     daemon.wait("it is well", |daemon| daemon.get("/health?strict").is_some_and(|(status, _)| status == 200));
     let (status, _) = daemon.terminate();

@@ -24,13 +24,26 @@ const RETENTION: i64 = 3600;
 #[derive(Debug, Clone)]
 enum Step {
     /// A changed document.
-    Ingest { source: usize, numbers: Vec<u32>, after: i64 },
+    Ingest {
+        source: usize,
+        numbers: Vec<u32>,
+        after: i64,
+    },
     /// A 304.
-    Unchanged { source: usize, after: i64 },
+    Unchanged {
+        source: usize,
+        after: i64,
+    },
     /// The oldest so many end, those at a multiple of `refuse` as dead letters.
-    Settle { destination: usize, count: usize, refuse: usize },
+    Settle {
+        destination: usize,
+        count: usize,
+        refuse: usize,
+    },
     /// Counters.
-    Save { number: u8 },
+    Save {
+        number: u8,
+    },
     Restart,
 }
 
@@ -105,7 +118,8 @@ impl Model {
         model.seen = seen;
 
         // oldest first where all have a date, else the document turned round
-        let mut queue: Vec<u32> = new.iter().map(|(number, _)| *number).filter(|number| passes(*number)).rev().collect();
+        let mut queue: Vec<u32> =
+            new.iter().map(|(number, _)| *number).filter(|number| passes(*number)).rev().collect();
         if queue.iter().all(|number| item(*number).published.is_some()) {
             queue.sort_by_key(|number| item(*number).published);
         }
@@ -179,7 +193,10 @@ fn run(steps: Vec<Step>) {
                 };
                 let leased = bench.lease(destination).into_iter().take(*count).enumerate();
                 let settled: Vec<_> = leased
-                    .map(|(nth, queued)| Settled { seq: queued.seq, refused: (nth % refuse == 1).then(|| refusal(nth)) })
+                    .map(|(nth, queued)| Settled {
+                        seq: queued.seq,
+                        refused: (nth % refuse == 1).then(|| refusal(nth)),
+                    })
                     .collect();
                 let waiting = model.waiting.entry(destination.to_owned()).or_default();
                 waiting.drain(..settled.len());

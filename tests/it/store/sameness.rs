@@ -89,9 +89,8 @@ fn sources_have_nothing_in_common() {
 #[test]
 fn an_item_is_forgotten_only_at_a_changed_document_that_lacks_it_after_its_retention() {
     let dir = tempfile::tempdir().unwrap();
-    let sources = sources(
-        "[[source]]\nname = \"a\"\nurl = \"http://x.example/\"\nbackfill = \"all\"\nretention = \"1h\"\n",
-    );
+    let sources =
+        sources("[[source]]\nname = \"a\"\nurl = \"http://x.example/\"\nbackfill = \"all\"\nretention = \"1h\"\n");
     let mut bench = Bench::open(dir.path(), &sources);
     bench.ingest(0, &items(0..4), second(0));
 
@@ -135,7 +134,8 @@ fn backfill_takes_the_newest_at_the_first_poll_only() {
 #[test]
 fn a_first_poll_without_items_is_a_first_poll() {
     let dir = tempfile::tempdir().unwrap();
-    let bench = Bench::open(dir.path(), &sources("[[source]]\nname = \"a\"\nurl = \"http://x.example/\"\nbackfill = 1\n"));
+    let bench =
+        Bench::open(dir.path(), &sources("[[source]]\nname = \"a\"\nurl = \"http://x.example/\"\nbackfill = 1\n"));
     bench.ingest(0, &[], second(0));
     assert_eq!(bench.ingest(0, &items(0..5), second(1)).accepted, 5);
 }
