@@ -211,13 +211,16 @@ impl Engine {
 
     fn try_open(&self) -> Result<(Database, Commits), String> {
         let dir = &self.options.dir;
+        if let Some(loss) = Loss::noted(dir) {
+            return self.begin_anew(&loss);
+        }
         let (commits, known) = Commits::open(&dir.join("commits")).map_err(|error| error.to_string())?;
         match self.open_database(known) {
             Ok(database) => Ok((database, commits)),
             Err(Fault::Io(reason)) => Err(reason),
             Err(Fault::Damaged(reason)) => {
                 drop(commits);
-                self.begin_anew(&reason, known).map_err(|error| format!("damaged ({reason}), and {error}"))
+                self.lose(&reason, known).map_err(|error| format!("damaged ({reason}), and {error}"))
             }
         }
     }
@@ -240,37 +243,35 @@ impl Engine {
         Ok(database)
     }
 
-    /// Sets a damaged database aside and begins a new one, in which every configured source reseeds.
-    fn begin_anew(&self, reason: &str, known: Option<Committed>) -> Result<(Database, Commits), String> {
-        let now = (self.options.now)();
-        let aside = self.options.dir.join(format!("damaged-{}", now.strftime("%Y%m%dT%H%M%SZ")));
-        let lost = known.unwrap_or_default();
-        crit!(self.log, "the store is damaged: {reason}; it is set aside, sources mark what they show as seen and deliver only what is new after that";
-            "kind" => "store", "aside" => aside.display().to_string(), "undelivered_lost" => lost.outbox);
-        let moved = (|| {
-            fs::create_dir_all(&aside)?;
-            for name in ["db", "commits", OpenMarker::NAME] {
-                match fs::rename(self.options.dir.join(name), aside.join(name)) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    _ => {}
-                }
-            }
-            Ok(())
-        })();
-        moved.map_err(|error: io::Error| format!("it cannot be set aside: {error}"))?;
-        let (commits, _) = Commits::open(&self.options.dir.join("commits")).map_err(|error| error.to_string())?;
-        let mut database = Database::open(&self.options.dir.join("db"), None).map_err(|fault| fault.to_string())?;
-        let mut group = database.group();
+    /// Takes note that the database is damaged, before anything is moved: the note is what makes the next
+    /// one reseed, also if this process ends or the disk is full before there is a next one.
+    fn lose(&self, reason: &str, known: Option<Committed>) -> Result<(Database, Commits), String> {
+        let at = (self.options.now)();
         let loss = Loss {
-            at: now,
+            at,
             reason: reason.to_owned(),
-            aside: aside.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
-            undelivered: lost.outbox,
+            aside: unused(&self.options.dir, &format!("damaged-{}", at.strftime("%Y%m%dT%H%M%SZ"))),
+            undelivered: known.unwrap_or_default().outbox,
             acknowledged: false,
         };
-        records::begin_reseeding(&mut group, &loss, &self.options.sources)
-            .and_then(|()| database.commit(group))
+        loss.note(&self.options.dir).map_err(|error| error.to_string())?;
+        crit!(self.log, "the store is damaged: {reason}; it is set aside, sources mark what they show as seen and deliver only what is new after that";
+            "kind" => "store", "aside" => &loss.aside, "undelivered_lost" => loss.undelivered);
+        self.begin_anew(&loss)
+    }
+
+    /// Sets a damaged database aside and begins a new one, in which every configured source reseeds. May
+    /// be done again from the start until it is done.
+    fn begin_anew(&self, loss: &Loss) -> Result<(Database, Commits), String> {
+        let dir = &self.options.dir;
+        set_aside(dir, &dir.join(&loss.aside)).map_err(|error| format!("it cannot be set aside: {error}"))?;
+        let (commits, _) = Commits::open(&dir.join("commits")).map_err(|error| error.to_string())?;
+        let mut database = Database::open(&dir.join("db"), None).map_err(|fault| fault.to_string())?;
+        let mut group = database.group();
+        records::begin_reseeding(&mut group, loss, &self.options.sources)
+            .and_then(|()| commit(&mut database, &commits, group))
             .map_err(|fault| fault.to_string())?;
+        Loss::forget_note(dir).map_err(|error| error.to_string())?;
         Ok((database, commits))
     }
 
@@ -286,6 +287,33 @@ impl Engine {
         };
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }
+}
+
+/// A name in `dir` that nothing has yet.
+fn unused(dir: &Path, name: &str) -> String {
+    let numbered = (2_u32..).map(|number| format!("{name}-{number}"));
+    let mut names = std::iter::once(name.to_owned()).chain(numbered);
+    names.find(|name| dir.join(name).symlink_metadata().is_err()).unwrap_or_default()
+}
+
+/// Moves what is damaged. What is found where something was moved from before is a new database that was
+/// not finished, and holds nothing.
+fn set_aside(dir: &Path, aside: &Path) -> io::Result<()> {
+    fs::create_dir_all(aside)?;
+    let moved = aside.join("db").exists();
+    for name in ["commits", OpenMarker::NAME, "db"] {
+        let from = dir.join(name);
+        let done = match name {
+            "db" if moved => fs::remove_dir_all(from),
+            _ if moved => fs::remove_file(from),
+            _ => fs::rename(from, aside.join(name)),
+        };
+        match done {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    fs::File::open(dir)?.sync_all()
 }
 
 fn status_of(database: &Database, now: Timestamp) -> StoreStatus {

@@ -1,6 +1,12 @@
 //! Records by name: sources, destinations, health, and what was lost with an earlier database.
 
-use std::{collections::HashSet, fmt, path::Path};
+use std::{
+    collections::HashSet,
+    fmt,
+    fs::{self, File},
+    io::{self, Write as _},
+    path::Path,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -21,6 +27,30 @@ pub(super) struct Loss {
     /// Items that were accepted and not delivered.
     pub(super) undelivered: u64,
     pub(super) acknowledged: bool,
+}
+
+impl Loss {
+    const NOTE: &str = "loss.json";
+
+    /// Writes it down beside the database, whole and flushed.
+    pub(super) fn note(&self, dir: &Path) -> io::Result<()> {
+        let unfinished = dir.join("loss.json.new");
+        let mut file = File::create(&unfinished)?;
+        file.write_all(&serde_json::to_vec(self)?)?;
+        file.sync_all()?;
+        fs::rename(unfinished, dir.join(Self::NOTE))?;
+        File::open(dir)?.sync_all()
+    }
+
+    /// The note, if there is one: what it speaks of has yet to be dealt with.
+    pub(super) fn noted(dir: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(dir.join(Self::NOTE)).ok()?).ok()
+    }
+
+    /// The loss stands in the new database.
+    pub(super) fn forget_note(dir: &Path) -> io::Result<()> {
+        fs::remove_file(dir.join(Self::NOTE))
+    }
 }
 
 impl fmt::Display for Loss {

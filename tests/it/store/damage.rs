@@ -15,7 +15,7 @@ use kawaraban::{
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use super::{Bench, Content, copy, items, name, plain_sources, second, set_aside, titles};
+use super::{Bench, Content, copy, items, plain_sources, second, set_aside};
 
 /// A closed store with something of everything, and what can be read from it.
 struct Sound {
@@ -276,20 +276,37 @@ fn a_second_damage_is_set_aside_beside_the_first() {
 }
 
 #[test]
-fn a_loss_that_could_not_be_dealt_with_at_once_is_dealt_with_later() {
-    // what was damaged is set aside, and then the machine stops: nobody may be flooded at the next start
+fn a_daemon_killed_while_it_sets_a_damaged_store_aside_reseeds_at_the_next_start() {
     let sound = sound();
-    let tmp = tempfile::tempdir().unwrap();
-    copy(&sound.dir, tmp.path());
-    truncate(tmp.path(), 0);
-    // a file where the new database's directory would be made
-    let blocked = tmp.path().join("db-blocked");
-    fs::rename(tmp.path().join("db"), &blocked).unwrap();
-    fs::write(tmp.path().join("db"), b"in the way").unwrap();
-    let bench = Bench::open(tmp.path(), &sound.sources);
-    bench.until_open();
-    assert_eq!(bench.status().state, StoreState::Reseeding);
-    assert_eq!(bench.ingest(0, &items(0..20), second(1)).accepted, 0);
-    assert_eq!(bench.runtime.block_on(bench.store.source(&name("b"))).unwrap().last_success, None);
-    assert_eq!(bench.waiting("one"), titles(0..0));
+    let note = r#"{"at":"2026-01-01T00:00:00Z","reason":"x","aside":"damaged-x","undelivered":5,"acknowledged":false}"#;
+    let moves = |dir: &Path, names: &[&str]| {
+        fs::create_dir(dir.join("damaged-x")).unwrap();
+        names.iter().for_each(|name| fs::rename(dir.join(name), dir.join("damaged-x").join(name)).unwrap());
+    };
+    let moments: [(&str, &dyn Fn(&Path)); 5] = [
+        ("nothing is moved", &|_| {}),
+        ("the directory is made", &|dir| moves(dir, &[])),
+        ("the counter is moved", &|dir| moves(dir, &["commits"])),
+        ("all is moved", &|dir| moves(dir, &["commits", "db"])),
+        ("the new database is begun", &|dir| {
+            moves(dir, &["commits", "db"]);
+            let new = Bench::open(&dir.join("new"), &sound.sources);
+            new.close();
+            ["commits", "db"].iter().for_each(|name| fs::rename(dir.join("new").join(name), dir.join(name)).unwrap());
+        }),
+    ];
+    for (what, moment) in moments {
+        let tmp = tempfile::tempdir().unwrap();
+        copy(&sound.dir, tmp.path());
+        moment(tmp.path());
+        fs::write(tmp.path().join("loss.json"), note).unwrap();
+        let bench = Bench::open(tmp.path(), &sound.sources);
+        bench.until_open();
+        let reasons = bench.status().reasons.concat();
+        assert!(reasons.contains("5 undelivered items"), "{what}: {reasons}");
+        // the damaged one is there, and no other
+        let kept = fs::metadata(database(&tmp.path().join("damaged-x"))).unwrap().len();
+        assert_eq!(kept, fs::metadata(database(&sound.dir)).unwrap().len(), "{what}");
+        begun_anew(bench, what);
+    }
 }
