@@ -218,7 +218,7 @@ fn copy(from: &Path, to: &Path) {
         if entry.file_type().unwrap().is_dir() {
             copy(&entry.path(), &into)
         } else {
-            drop(fs::copy(entry.path(), into).unwrap())
+            fs::copy(entry.path(), into).unwrap();
         }
     }
 }

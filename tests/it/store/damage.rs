@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 
+use jiff::Timestamp;
 use kawaraban::{
     config::Source,
     model::{DeliveryError, ErrorKind},
@@ -278,7 +279,10 @@ fn a_second_damage_is_set_aside_beside_the_first() {
 #[test]
 fn a_daemon_killed_while_it_sets_a_damaged_store_aside_reseeds_at_the_next_start() {
     let sound = sound();
-    let note = r#"{"at":"2026-01-01T00:00:00Z","reason":"x","aside":"damaged-x","undelivered":5,"acknowledged":false}"#;
+    let note = format!(
+        r#"{{"at":"{}","reason":"x","aside":"damaged-x","undelivered":5,"acknowledged":false}}"#,
+        Timestamp::now()
+    );
     let moves = |dir: &Path, names: &[&str]| {
         fs::create_dir(dir.join("damaged-x")).unwrap();
         names.iter().for_each(|name| fs::rename(dir.join(name), dir.join("damaged-x").join(name)).unwrap());
@@ -299,7 +303,7 @@ fn a_daemon_killed_while_it_sets_a_damaged_store_aside_reseeds_at_the_next_start
         let tmp = tempfile::tempdir().unwrap();
         copy(&sound.dir, tmp.path());
         moment(tmp.path());
-        fs::write(tmp.path().join("loss.json"), note).unwrap();
+        fs::write(tmp.path().join("loss.json"), &note).unwrap();
         let bench = Bench::open(tmp.path(), &sound.sources);
         bench.until_open();
         let reasons = bench.status().reasons.concat();
