@@ -1,6 +1,8 @@
 //! Damage on disk: the store is unharmed, or set aside and begun anew. Never does it lack something and
 //! say nothing.
 
+#![allow(clippy::type_complexity, reason = "tables of a name and what is done")]
+
 use std::{
     fs::{self, File, OpenOptions},
     os::unix::fs::FileExt,
@@ -194,7 +196,7 @@ fn zeroed_blocks_lack_nothing_or_are_set_aside() {
     let (first, last) = (written[0] / 4096, written[written.len() - 1] / 4096);
     let mut set_aside = 0;
     for block in first..=last {
-        if written.binary_search(&(block * 4096)).map_or_else(|at| at, |at| at) == written.len() {
+        if written.binary_search(&(block * 4096)).unwrap_or_else(|at| at) == written.len() {
             continue;
         }
         let verdict = verdict(&sound, &format!("block {block} zeroed"), |dir| {
