@@ -13,3 +13,4 @@ mod delivery;
 mod discord_fake;
 mod fetch;
 mod store;
+mod web;
