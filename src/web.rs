@@ -15,7 +15,7 @@ use actix_web::{
     dev::{Server, ServerHandle},
     error::InternalError,
     guard as method,
-    http::header,
+    http::{KeepAlive, header},
     middleware::from_fn,
     web,
 };
@@ -30,8 +30,6 @@ use guard::Guard;
 
 /// A request's head must have arrived within this time.
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
-/// An idle connection is kept for so long.
-const IDLE: Duration = Duration::from_secs(15);
 /// Who does not reply within this time is taken for dead.
 const REPLY: Duration = Duration::from_secs(5);
 
@@ -90,8 +88,13 @@ pub fn serve(http: Http, handles: Handles, log: Logger) -> Result<(Server, Serve
             .service(read_only("/health/source/{name}", health::source))
             .default_service(web::to(async || refuse(404, "there is nothing here")))
     });
-    let mut server =
-        server.workers(1).disable_signals().shutdown_timeout(1).client_request_timeout(HEAD_WITHIN).keep_alive(IDLE);
+    let mut server = server
+        .workers(1)
+        .disable_signals()
+        .shutdown_timeout(1)
+        .client_request_timeout(HEAD_WITHIN)
+        // the deadline above is kept for a connection's first request only: a second one could drip for ever
+        .keep_alive(KeepAlive::Disabled);
     for address in &http.listen {
         let failed = |error| ListenError { address: listen::show(address), error };
         server = match address {
