@@ -45,6 +45,8 @@ use crate::{
 const BATCH: usize = 100;
 /// `stdout` gathers for so long what comes in a burst.
 const LINGER: Duration = Duration::from_millis(25);
+/// While it waits, what is queued is counted anew so often at most.
+const RECOUNT_EVERY: Duration = Duration::from_secs(1);
 /// How soon a store that fails is tried again.
 const STORE_AGAIN: Duration = Duration::from_secs(1);
 
@@ -95,6 +97,7 @@ pub struct DeliveryActor {
     changed: bool,
     backlog: Backlog,
     last_delivered: Option<Timestamp>,
+    recounting: bool,
     busy: bool,
     timer: Option<SpawnHandle>,
     stopping: Option<oneshot::Sender<()>>,
@@ -123,6 +126,7 @@ impl DeliveryActor {
             changed: false,
             backlog: Backlog::default(),
             last_delivered: None,
+            recounting: false,
             busy: false,
             timer: None,
             stopping: None,
@@ -269,6 +273,17 @@ impl DeliveryActor {
             }
             None if *error == StoreError::Closed => {}
             None => self.wake_after(STORE_AGAIN, ctx),
+        }
+    }
+
+    /// It may wait for an hour, and what piles up meanwhile is to be seen.
+    fn recount_soon(&mut self, ctx: &mut Context<Self>) {
+        if !self.is_stdout() && !std::mem::replace(&mut self.recounting, true) {
+            ctx.run_later(RECOUNT_EVERY, |actor, ctx| {
+                actor.recounting = false;
+                actor.changed = true;
+                actor.drive(ctx);
+            });
         }
     }
 
@@ -441,10 +456,14 @@ impl Handler<OutboxReady> for DeliveryActor {
 
     fn handle(&mut self, _: OutboxReady, ctx: &mut Self::Context) {
         self.more = true;
-        if self.busy || self.timer.is_some() {
+        if self.busy {
             return;
         }
-        if self.is_stdout() { self.wake_after(LINGER, ctx) } else { self.drive(ctx) }
+        match self.timer {
+            None if self.is_stdout() => self.wake_after(LINGER, ctx),
+            None => self.drive(ctx),
+            Some(_) => self.recount_soon(ctx),
+        }
     }
 }
 

@@ -260,18 +260,20 @@ fn a_webhook_that_is_gone_is_left_alone_probed_at_a_reload_and_loses_nothing() {
         health["destinations"]["news"]["status"] == "gone" && health["status"] == "degraded"
     });
     daemon.wait("the other goes on", |_| posted(&other).len() == 4);
+    due.extend(titles(feed.publish(1)));
+    daemon.wait("what comes meanwhile is counted", |daemon| daemon.health()["destinations"]["news"]["queued"] == 3);
     let posts = || hook.requests().iter().filter(|request| request.method == "POST").count();
     assert_eq!(posts(), 3, "it was asked again after 404");
     daemon.terminate();
     due.extend(titles(feed.publish(1)));
     daemon.restart();
-    daemon.wait("the other goes on", |_| posted(&other).len() == 5);
+    daemon.wait("the other goes on", |_| posted(&other).len() == 6);
     daemon.wait("it is probed", |_| hook.requests().last().is_some_and(|request| request.method == "GET"));
     daemon.wait("and still gone", |daemon| daemon.health()["destinations"]["news"]["status"] == "gone");
     assert_eq!(posts(), 3);
     hook.revive();
     daemon.signal(Signal::HUP);
-    daemon.wait("what was kept arrives", |_| posted(&hook).len() == 5);
+    daemon.wait("what was kept arrives", |_| posted(&hook).len() == 6);
     assert_eq!((posted(&hook), posted(&other)), (due.clone(), due));
     assert_eq!(fake.violations(), [""; 0]);
 }
