@@ -13,4 +13,5 @@ mod delivery;
 mod discord_fake;
 mod fetch;
 mod store;
+mod systemd;
 mod web;
