@@ -134,6 +134,7 @@ pub struct Store {
     // unbounded, and yet bounded: every caller waits for its answer before it asks again
     commands: mpsc::Sender<Command>,
     status: Arc<Mutex<StoreStatus>>,
+    configured: Arc<Mutex<Vec<Name>>>,
     deadline: Duration,
     log: Logger,
 }
@@ -149,11 +150,18 @@ impl Store {
             StoreStatus { state: StoreState::Failing, reasons: Vec::new(), items_seen: 0, outbox: 0, dead_letters: 0 };
         let status = Arc::new(Mutex::new(status));
         let (deadline, log, dir) = (options.deadline, options.log.clone(), options.dir.clone());
-        let engine = Engine::start(options, status.clone())?;
+        let configured = Arc::new(Mutex::new(options.sources.clone()));
+        let engine = Engine::start(options, status.clone(), configured.clone())?;
         let (commands, waiting) = mpsc::channel();
         let thread = std::thread::Builder::new().name("store".into()).spawn(move || engine.run(&waiting));
         thread.map_err(|error| StartError::Io { dir, error })?;
-        Ok(Self { commands, status, deadline, log })
+        Ok(Self { commands, status, configured, deadline, log })
+    }
+
+    /// The configuration was reloaded: from now on these are the sources that reseed after a loss, and
+    /// whose state is kept.
+    pub fn configured(&self, sources: Vec<Name>) {
+        *self.configured.lock().unwrap_or_else(PoisonError::into_inner) = sources;
     }
 
     /// The source's record; the default for one that is not known.

@@ -512,6 +512,7 @@ impl Handler<Reload> for Supervisor {
             self.governor.borrow_mut().configure(config.discord);
         }
         self.tell_configured();
+        self.seat.store.configured(config.sources.iter().map(|source| source.name.clone()).collect());
 
         let unchanged = |source: &Arc<config::Source>| {
             !all_sources && Self::enabled(&old).any(|old| old.name == source.name && old.same_as(source))

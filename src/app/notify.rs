@@ -8,7 +8,10 @@ use std::time::Duration;
 use actix::Recipient;
 use sd_notify::NotifyState;
 use slog::{Logger, info, warn};
-use tokio::{task::JoinHandle, time::sleep};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 
 use crate::{
     actors::messages::{GetHealth, GetLiveness, GetReadiness},
@@ -17,6 +20,9 @@ use crate::{
 
 /// How often readiness is asked until it is there.
 const READY_POLL: Duration = Duration::from_millis(50);
+/// How long systemd is asked to wait on: without it, a daemon that waits for room on the disk would be
+/// ended and started again all night.
+const MORE_TIME: Duration = Duration::from_secs(30);
 /// How often the status line is renewed.
 const STATUS_EVERY: Duration = Duration::from_secs(10);
 
@@ -50,7 +56,13 @@ impl Notifier {
 }
 
 async fn tell_status(ready: Recipient<GetReadiness>, health: Recipient<GetHealth>, log: Logger) {
-    while !matches!(ready.send(GetReadiness).await, Ok(Ok(()))) {
+    let mut told: Option<Instant> = None;
+    while let Some(reason) = unready(&ready).await {
+        if told.is_none_or(|told| told.elapsed() >= STATUS_EVERY) {
+            let more = u32::try_from(MORE_TIME.as_micros()).unwrap_or(u32::MAX);
+            send(&[NotifyState::ExtendTimeoutUsec(more), NotifyState::Status(&format!("starting: {reason}"))]);
+            told = Some(Instant::now());
+        }
         sleep(READY_POLL).await;
     }
     info!(log, "ready");
@@ -60,6 +72,14 @@ async fn tell_status(ready: Recipient<GetReadiness>, health: Recipient<GetHealth
             send(&[NotifyState::Status(&status_line(&report))]);
         }
         sleep(STATUS_EVERY).await;
+    }
+}
+
+/// Why the daemon is not ready; none when it is.
+async fn unready(ready: &Recipient<GetReadiness>) -> Option<String> {
+    match ready.send(GetReadiness).await {
+        Ok(answer) => answer.err(),
+        Err(_) => Some("the supervisor does not reply".to_owned()),
     }
 }
 

@@ -70,6 +70,8 @@ pub(super) struct Engine {
     options: Options,
     state: State,
     status: Arc<Mutex<StoreStatus>>,
+    /// The sources as they are configured now.
+    configured: Arc<Mutex<Vec<Name>>>,
     _lock: fs::File,
     log: Logger,
     /// Changes in the last group.
@@ -81,7 +83,11 @@ type Answer = Box<dyn FnOnce(Result<(), StoreError>)>;
 
 impl Engine {
     /// Takes the directory's lock and opens the database.
-    pub(super) fn start(options: Options, status: Arc<Mutex<StoreStatus>>) -> Result<Self, StartError> {
+    pub(super) fn start(
+        options: Options,
+        status: Arc<Mutex<StoreStatus>>,
+        configured: Arc<Mutex<Vec<Name>>>,
+    ) -> Result<Self, StartError> {
         let dir = options.dir.clone();
         let io = |error: io::Error| StartError::Io { dir: dir.clone(), error };
         fs::create_dir_all(&options.dir).map_err(io)?;
@@ -97,7 +103,7 @@ impl Engine {
         })?;
         let log = options.log.clone();
         let state = State::Failing { reason: "not open yet".to_owned(), retry_at: Instant::now() };
-        let mut engine = Self { options, state, status, _lock: lock, log, last_group: 0 };
+        let mut engine = Self { options, state, status, configured, _lock: lock, log, last_group: 0 };
         engine.open();
         Ok(engine)
     }
@@ -237,7 +243,7 @@ impl Engine {
         let mut database = Database::open(&dir, known)?;
         let now = (self.options.now)();
         let mut group = database.group();
-        records::purge(&database, &mut group, &self.options.sources, now)?;
+        records::purge(&database, &mut group, &self.configured(), now)?;
         database.commit(group)?;
         marker.end();
         Ok(database)
@@ -268,11 +274,15 @@ impl Engine {
         let (commits, _) = Commits::open(&dir.join("commits")).map_err(|error| error.to_string())?;
         let mut database = Database::open(&dir.join("db"), None).map_err(|fault| fault.to_string())?;
         let mut group = database.group();
-        records::begin_reseeding(&mut group, loss, &self.options.sources)
+        records::begin_reseeding(&mut group, loss, &self.configured())
             .and_then(|()| commit(&mut database, &commits, group))
             .map_err(|fault| fault.to_string())?;
         Loss::forget_note(dir).map_err(|error| error.to_string())?;
         Ok((database, commits))
+    }
+
+    fn configured(&self) -> Vec<Name> {
+        self.configured.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     // === status ===

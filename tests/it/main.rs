@@ -12,6 +12,7 @@ mod daemon;
 mod delivery;
 mod discord_fake;
 mod fetch;
+mod panic;
 mod store;
 mod systemd;
 mod web;

@@ -1,61 +1,162 @@
-//! What systemd sees: the unit file, and what the daemon tells it.
+//! What systemd holds the unit and the daemon to.
 
 use std::{
     fs,
     os::unix::net::UnixDatagram,
     path::Path,
-    process::{Command, Stdio},
-    time::Duration,
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
-use crate::support::daemon::Daemon;
+use crate::support::{daemon::Daemon, disk::SmallDisk, farm::Farm};
 
-#[test]
-fn the_unit_is_accepted_and_rated_2_0_or_lower() {
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The unit with the program that was built; None, and said, where systemd-analyze is missing.
+fn analyze(dir: &Path, arguments: &[&str]) -> Option<Output> {
     let unit = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/kawaraban.service")).unwrap();
-    let installed = unit.replace("/usr/local/bin/kawaraban", env!("CARGO_BIN_EXE_kawaraban"));
-    assert_ne!(unit, installed, "the unit starts something else");
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("kawaraban.service");
-    fs::write(&path, installed).unwrap();
-    let analyze = |arguments: &[&str]| Command::new("systemd-analyze").args(arguments).arg(&path).output();
-    let Ok(verified) = analyze(&["verify"]) else {
-        eprintln!("SKIPPED: systemd-analyze is not installed");
-        return;
-    };
-    assert!(verified.status.success() && verified.stderr.is_empty(), "{}", String::from_utf8_lossy(&verified.stderr));
-    let rated = analyze(&["security", "--offline=true", "--no-pager", "--threshold=20"]).unwrap();
-    assert!(rated.status.success(), "{}", String::from_utf8_lossy(&rated.stdout));
+    let line = unit.lines().find(|line| line.starts_with("ExecStart=")).unwrap();
+    let (_, arguments_of_ours) = line.split_once(' ').unwrap();
+    let built = format!("ExecStart={} {arguments_of_ours}", env!("CARGO_BIN_EXE_kawaraban"));
+    let path = dir.join("kawaraban.service");
+    fs::write(&path, unit.replace(line, &built)).unwrap();
+    match Command::new("systemd-analyze").args(arguments).arg(&path).stdin(Stdio::null()).output() {
+        Ok(output) => Some(output),
+        Err(error) => {
+            eprintln!("SKIPPED: systemd-analyze: {error}");
+            None
+        }
+    }
 }
 
 #[test]
-fn readiness_the_watchdog_and_the_end_are_told() {
-    let daemon = Daemon::new("");
-    let socket = daemon.dir().join("notify");
-    let notified = UnixDatagram::bind(&socket).unwrap();
-    notified.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    let mut child = daemon
-        .command(&["run"])
-        .env("NOTIFY_SOCKET", &socket)
-        .env("WATCHDOG_USEC", "1000000")
-        .env_remove("WATCHDOG_PID")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut told = String::new();
-    let mut until = |done: &dyn Fn(&str) -> bool| {
-        let mut buffer = [0; 4096];
-        while !done(&told) {
-            let length = notified.recv(&mut buffer).unwrap_or_else(|error| panic!("{error} after: {told}"));
-            told += &String::from_utf8_lossy(&buffer[..length]);
-            told.push('\n');
+fn systemd_finds_nothing_to_complain_of_in_the_unit() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(output) = analyze(dir.path(), &["verify", "--man=no"]) else { return };
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    // what it says of the machine's own units is none of ours
+    let ours: Vec<_> = told.lines().filter(|line| line.contains("kawaraban")).collect();
+    assert!(output.status.success() && ours.is_empty(), "{}: {told}", output.status);
+}
+
+#[test]
+fn the_unit_exposes_little() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(output) = analyze(dir.path(), &["security", "--offline=yes", "--threshold=20"]) else { return };
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let level = told.lines().find(|line| line.contains("Overall exposure level")).unwrap_or(&told);
+    assert!(output.status.success(), "{level} {}", String::from_utf8_lossy(&output.stderr));
+    println!("{level}");
+}
+
+/// Where the daemon's words to systemd arrive.
+struct Manager {
+    socket: UnixDatagram,
+    heard: Vec<String>,
+}
+
+impl Manager {
+    fn new(daemon: &Daemon) -> Self {
+        let socket = UnixDatagram::bind(daemon.dir().join("notify")).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        Self { socket, heard: Vec::new() }
+    }
+
+    /// Hears of one assignment after the other until one is this; gives it back.
+    fn hear(&mut self, beginning: &str) -> String {
+        let start = Instant::now();
+        let mut bytes = [0; 4096];
+        loop {
+            if let Some(at) = self.heard.iter().position(|line| line.starts_with(beginning)) {
+                return self.heard.drain(..=at).next_back().unwrap();
+            }
+            assert!(start.elapsed() < PATIENCE, "no {beginning}: {:?}", self.heard);
+            if let Ok(length) = self.socket.recv(&mut bytes) {
+                let text = std::str::from_utf8(&bytes[..length]).unwrap();
+                self.heard.extend(text.lines().map(str::to_owned));
+            }
         }
-    };
-    until(&|told| told.contains("READY=1") && told.contains("STATUS=") && told.matches("WATCHDOG=1").count() >= 2);
-    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-    until(&|told| told.contains("STOPPING=1"));
+    }
+
+    /// Forgets what was said until now.
+    fn forget(&mut self) {
+        while self.socket.recv(&mut [0; 4096]).is_ok() {}
+        self.heard.clear();
+    }
+}
+
+fn command(daemon: &Daemon) -> Command {
+    let mut command = daemon.command(&["run"]);
+    command
+        .env("NOTIFY_SOCKET", daemon.dir().join("notify"))
+        .env("WATCHDOG_USEC", "2000000")
+        .env_remove("WATCHDOG_PID");
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+fn signal(child: &std::process::Child, signal: Signal) {
+    rustix::process::kill_process(rustix::process::Pid::from_child(child), signal).unwrap();
+}
+
+#[test]
+fn the_manager_hears_ready_a_status_that_it_lives_and_that_it_stops() {
+    let farm = Farm::start();
+    let feed = farm.feed("feed0");
+    feed.publish(1);
+    let source =
+        format!("[fetch]\nallow_private_addresses = true\n[[source]]\nname = \"a\"\nurl = \"{}\"\n", feed.url());
+    let daemon = Daemon::new(&source);
+    let mut manager = Manager::new(&daemon);
+    let mut child = command(&daemon).spawn().unwrap();
+    manager.hear("READY=1");
+    assert_eq!(daemon.get("/health/ready").unwrap().0, 200, "it is ready when it says so");
+    let status = manager.hear("STATUS=");
+    assert!(status.contains("1 sources ok"), "{status}");
+    let start = Instant::now();
+    for _ in 0..3 {
+        manager.hear("WATCHDOG=1");
+    }
+    println!("three times within {:?}", start.elapsed());
+    signal(&child, Signal::TERM);
+    manager.hear("STOPPING=1");
     assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_daemon_that_hangs_no_longer_says_that_it_lives() {
+    let daemon = Daemon::new("");
+    let mut manager = Manager::new(&daemon);
+    let mut child = command(&daemon).spawn().unwrap();
+    manager.hear("WATCHDOG=1");
+    signal(&child, Signal::STOP);
+    manager.forget();
+    // longer than WATCHDOG_USEC: by now systemd has ended it
+    std::thread::sleep(Duration::from_millis(2500));
+    assert!(manager.socket.recv(&mut [0; 4096]).is_err(), "something was said by a process that stands still");
+    signal(&child, Signal::CONT);
+    manager.hear("WATCHDOG=1");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_daemon_that_waits_for_room_on_the_disk_is_not_taken_for_one_that_does_not_start() {
+    let daemon = Daemon::new("");
+    let Some(disk) = SmallDisk::mount(&daemon.state(), 16) else { return };
+    disk.fill();
+    let mut manager = Manager::new(&daemon);
+    let mut child = command(&daemon).spawn().unwrap();
+    // systemd would end it after TimeoutStartSec, again and again, if it were not asked for more time
+    let more = manager.hear("EXTEND_TIMEOUT_USEC=");
+    let usec: u64 = more.split('=').next_back().unwrap().parse().unwrap();
+    assert!(usec >= 20_000_000, "{more}");
+    let status = manager.hear("STATUS=");
+    assert!(status.contains("store"), "{status}");
+    disk.free();
+    manager.hear("READY=1");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

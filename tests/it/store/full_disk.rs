@@ -131,6 +131,30 @@ fn a_damaged_store_on_a_full_disk_reseeds_once_there_is_room() {
 }
 
 #[test]
+fn a_source_that_came_with_a_reload_reseeds_too_when_the_store_is_lost_while_running() {
+    let tmp = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(tmp.path(), 16) else { return };
+    let dir = tmp.path().join("state");
+    let both = plain_sources(2);
+    let mut bench = Bench::open(&dir, &both[..1]);
+    bench.store.configured(both.iter().map(|source| source.name.clone()).collect());
+    bench.sources = both;
+    bench.ingest(1, &items(0..30), second(0));
+    disk.fill();
+    let mut shown = 30;
+    while bench.try_ingest(1, &items(0..shown), second(1)).is_ok() {
+        shown += 100;
+    }
+    // while it fails the database is closed, and somebody harms it
+    File::options().write(true).open(dir.join("db/db")).unwrap().set_len(0).unwrap();
+    disk.free();
+    bench.until_open();
+    assert_eq!(set_aside(&dir).len(), 1);
+    assert_eq!(bench.ingest(1, &items(0..30), second(2)).accepted, 0, "it floods");
+    bench.close();
+}
+
+#[test]
 fn a_state_directory_that_cannot_be_made_is_said_at_once() {
     let tmp = tempfile::tempdir().unwrap();
     let file = tmp.path().join("file");
