@@ -155,7 +155,7 @@ fn a_daemon_that_waits_for_room_on_the_disk_is_not_taken_for_one_that_does_not_s
     let Some(disk) = SmallDisk::mount(&daemon.state(), 16) else { return };
     disk.fill();
     let mut manager = Manager::new(&daemon);
-    let service = Service::start(&daemon);
+    let _service = Service::start(&daemon);
     // systemd would end it after TimeoutStartSec, again and again, if it were not asked for more time
     let more = manager.hear("EXTEND_TIMEOUT_USEC=");
     let usec: u64 = more.split('=').next_back().unwrap().parse().unwrap();
