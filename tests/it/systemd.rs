@@ -4,7 +4,7 @@ use std::{
     fs,
     os::unix::net::UnixDatagram,
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -87,18 +87,27 @@ impl Manager {
     }
 }
 
-fn command(daemon: &Daemon) -> Command {
-    let mut command = daemon.command(&["run"]);
-    command
-        .env("NOTIFY_SOCKET", daemon.dir().join("notify"))
-        .env("WATCHDOG_USEC", "2000000")
-        .env_remove("WATCHDOG_PID");
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    command
+/// The daemon as a manager starts it; it ends with the test.
+struct Service(Child);
+
+impl Service {
+    fn start(daemon: &Daemon) -> Self {
+        let mut command = daemon.command(&["run"]);
+        command.env("NOTIFY_SOCKET", daemon.dir().join("notify")).env("WATCHDOG_USEC", "2000000");
+        command.env_remove("WATCHDOG_PID").stdout(Stdio::null()).stderr(Stdio::null());
+        Self(command.spawn().unwrap())
+    }
+
+    fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.0), signal).unwrap();
+    }
 }
 
-fn signal(child: &std::process::Child, signal: Signal) {
-    rustix::process::kill_process(rustix::process::Pid::from_child(child), signal).unwrap();
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[test]
@@ -110,7 +119,7 @@ fn the_manager_hears_ready_a_status_that_it_lives_and_that_it_stops() {
         format!("[fetch]\nallow_private_addresses = true\n[[source]]\nname = \"a\"\nurl = \"{}\"\n", feed.url());
     let daemon = Daemon::new(&source);
     let mut manager = Manager::new(&daemon);
-    let mut child = command(&daemon).spawn().unwrap();
+    let mut service = Service::start(&daemon);
     manager.hear("READY=1");
     assert_eq!(daemon.get("/health/ready").unwrap().0, 200, "it is ready when it says so");
     let status = manager.hear("STATUS=");
@@ -120,26 +129,24 @@ fn the_manager_hears_ready_a_status_that_it_lives_and_that_it_stops() {
         manager.hear("WATCHDOG=1");
     }
     println!("three times within {:?}", start.elapsed());
-    signal(&child, Signal::TERM);
+    service.signal(Signal::TERM);
     manager.hear("STOPPING=1");
-    assert!(child.wait().unwrap().success());
+    assert!(service.0.wait().unwrap().success());
 }
 
 #[test]
 fn a_daemon_that_hangs_no_longer_says_that_it_lives() {
     let daemon = Daemon::new("");
     let mut manager = Manager::new(&daemon);
-    let mut child = command(&daemon).spawn().unwrap();
+    let service = Service::start(&daemon);
     manager.hear("WATCHDOG=1");
-    signal(&child, Signal::STOP);
+    service.signal(Signal::STOP);
     manager.forget();
     // longer than WATCHDOG_USEC: by now systemd has ended it
     std::thread::sleep(Duration::from_millis(2500));
     assert!(manager.socket.recv(&mut [0; 4096]).is_err(), "something was said by a process that stands still");
-    signal(&child, Signal::CONT);
+    service.signal(Signal::CONT);
     manager.hear("WATCHDOG=1");
-    child.kill().unwrap();
-    child.wait().unwrap();
 }
 
 #[test]
@@ -148,7 +155,7 @@ fn a_daemon_that_waits_for_room_on_the_disk_is_not_taken_for_one_that_does_not_s
     let Some(disk) = SmallDisk::mount(&daemon.state(), 16) else { return };
     disk.fill();
     let mut manager = Manager::new(&daemon);
-    let mut child = command(&daemon).spawn().unwrap();
+    let _service = Service::start(&daemon);
     // systemd would end it after TimeoutStartSec, again and again, if it were not asked for more time
     let more = manager.hear("EXTEND_TIMEOUT_USEC=");
     let usec: u64 = more.split('=').next_back().unwrap().parse().unwrap();
@@ -157,6 +164,4 @@ fn a_daemon_that_waits_for_room_on_the_disk_is_not_taken_for_one_that_does_not_s
     assert!(status.contains("store"), "{status}");
     disk.free();
     manager.hear("READY=1");
-    child.kill().unwrap();
-    child.wait().unwrap();
 }
