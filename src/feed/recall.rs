@@ -8,7 +8,7 @@
 use std::hash::{Hash, Hasher};
 
 use url::Url;
-use xxhash_rust::xxh3::{Xxh3Default, xxh3_64_with_seed};
+use xxhash_rust::xxh3::{Xxh3Default, xxh3_64, xxh3_64_with_seed};
 
 use super::{date::Region, names::Prefixes};
 
@@ -17,16 +17,24 @@ use super::{date::Region, names::Prefixes};
 pub struct Span {
     /// Bytes; 0 for an item that has to be read each time.
     length: u32,
-    /// Of the bytes and their context, as two halves: as a whole it would cost four bytes of alignment.
-    hash: [u32; 2],
+    /// Of the first bytes: most items differ there, so that few are hashed in vain.
+    head: u32,
+    /// Of the bytes and their context.
+    hash: u64,
 }
 
 impl Span {
     fn new(bytes: &[u8], context: u64) -> Self {
-        let hash = xxh3_64_with_seed(bytes, context);
-        Self { length: bytes.len() as u32, hash: [hash as u32, (hash >> 32) as u32] }
+        Self { length: bytes.len() as u32, head: head(bytes), hash: xxh3_64_with_seed(bytes, context) }
     }
 }
+
+fn head(bytes: &[u8]) -> u32 {
+    xxh3_64(&bytes[..bytes.len().min(HEAD)]) as u32
+}
+
+/// Bytes of an item that are compared before the rest. A shorter item is read each time.
+const HEAD: usize = 64;
 
 /// How many items are looked at, from the expected one on and then from the start: as many may have left the
 /// document at one place, or changed places.
@@ -79,10 +87,11 @@ impl<'m> Recall<'m> {
     /// Whether `rest` begins with an item of that name that is known: which, and its length.
     pub(super) fn find(&mut self, rest: &[u8], name: &str, context: u64) -> Option<(usize, usize)> {
         let all = self.spans.iter().enumerate();
+        let head = (!self.spans.is_empty()).then(|| head(rest))?;
         let mut ahead = all.clone().skip(self.next).chain(all.take(self.next)).take(NEAR);
         let (index, span) = ahead.find(|(_, span)| {
-            let bytes = rest.get(..span.length as usize).filter(|bytes| ends(bytes, name));
-            bytes.is_some_and(|bytes| Span::new(bytes, context) == **span)
+            let bytes = rest.get(..span.length as usize).filter(|bytes| span.head == head && ends(bytes, name));
+            bytes.is_some_and(|bytes| xxh3_64_with_seed(bytes, context) == span.hash)
         })?;
         self.next = index + 1;
         Some((index, span.length as usize))
@@ -91,7 +100,7 @@ impl<'m> Recall<'m> {
 
 /// The span to remember of an item that was read without any repair.
 pub(super) fn span(bytes: &[u8], name: &str, context: u64) -> Span {
-    if ends(bytes, name) { Span::new(bytes, context) } else { Span::default() }
+    if bytes.len() >= HEAD && ends(bytes, name) { Span::new(bytes, context) } else { Span::default() }
 }
 
 /// Whether the bytes end with the item's end tag, as nearly every item is written.
@@ -118,8 +127,8 @@ mod tests {
         format!("<rss version=\"2.0\"><channel><title>News</title>{}</channel></rss>", items.concat())
     }
 
-    const A: &str = "<item><title>A</title><guid>a</guid></item>\n";
-    const B: &str = "<item><title>B</title><dc:date>2026-11-23</dc:date></item>\n";
+    const A: &str = "<item><title>A</title><guid>a</guid><link>https://news.example/articles/a</link></item>\n";
+    const B: &str = "<item><title>B</title><link>https://news.example/b</link><dc:date>2026-11-23</dc:date></item>\n";
     const C: &str = "<item><title>C &amp; D</title><description><![CDATA[<p>x</p>]]></description></item>\n";
 
     #[test]
