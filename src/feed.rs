@@ -11,6 +11,8 @@ use encoding_rs::Encoding;
 use serde::{Serialize, Serializer};
 use url::Url;
 
+pub use recall::Span;
+
 use crate::{
     identity::Facts,
     model::{ErrorKind, Item},
@@ -29,6 +31,7 @@ mod link;
 mod markup;
 mod media;
 mod names;
+mod recall;
 mod text;
 mod xml;
 
@@ -219,10 +222,19 @@ pub fn decode<'a>(bytes: &'a [u8], hints: &Hints<'_>) -> Result<Text<'a>, Error>
 /// # Errors
 /// [`Error::NotAFeed`] with what it is instead.
 pub fn read<'t>(text: &'t Text<'_>, hints: &Hints<'_>) -> Result<Document<'t>, Error> {
+    read_again(text, hints, &[])
+}
+
+/// The same for a feed that was read before: entries whose bytes are among those of `known`, the
+/// [`Entry::span`]s of the last document, are passed over, and tell only which they are ([`Entry::known`]).
+///
+/// # Errors
+/// [`Error::NotAFeed`] with what it is instead.
+pub fn read_again<'t>(text: &'t Text<'_>, hints: &Hints<'_>, known: &[Span]) -> Result<Document<'t>, Error> {
     let body = text.text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}' || c == '\0');
     let mut document = match json::read(body, hints) {
         Some(document) => document?,
-        None => markup::read(&text.text, hints)?,
+        None => markup::read(&text.text, hints, known)?,
     };
     document.encoding = text.encoding;
     document.warnings.extend_from_slice(&text.warnings);
@@ -252,18 +264,37 @@ pub struct Document<'t> {
 
 /// One entry, read as far as its identity.
 #[derive(Debug)]
-pub struct Entry<'t>(Content<'t>);
+pub struct Entry<'t> {
+    span: Span,
+    content: Content<'t>,
+}
 
 #[derive(Debug)]
 enum Content<'t> {
     Markup(entry::Markup<'t>),
     Ready(Box<Item>),
+    /// An entry of the last document, by its place there.
+    Known(usize),
 }
 
 impl Entry<'_> {
-    /// What identity needs. Costs nothing: it was read already.
-    pub fn facts(&self) -> Facts<'_> {
-        match &self.0 {
+    /// Which entry of the last document has the same bytes, if one has: then it was not read again.
+    pub fn known(&self) -> Option<usize> {
+        match self.content {
+            Content::Known(index) => Some(index),
+            Content::Markup(_) | Content::Ready(_) => None,
+        }
+    }
+
+    /// What to know the entry by in the next document.
+    pub fn span(&self) -> Span {
+        self.span
+    }
+
+    /// What identity needs, unless the entry was not read. Costs nothing: it was read already.
+    pub fn facts(&self) -> Option<Facts<'_>> {
+        Some(match &self.content {
+            Content::Known(_) => return None,
             Content::Markup(markup) => markup.facts(),
             Content::Ready(item) => Facts {
                 id: item.id.as_deref(),
@@ -272,25 +303,27 @@ impl Entry<'_> {
                 time: item.time(),
                 text: item.content_html.as_deref().or(item.summary.as_deref()),
             },
-        }
+        })
     }
 
-    /// The whole item, fit to be delivered. Reads the entry's content, which is the costly part.
+    /// The whole item, fit to be delivered, unless the entry was not read. Reads the entry's content, which is the costly part.
     ///
     /// Where the document leaves the link out, it is taken from where one may stand beside it (FeedBurner's
     /// original link, `rdf:about`, at last the enclosure), and a missing title likewise (`media:title`).
-    pub fn item(&self) -> Item {
-        match &self.0 {
-            Content::Markup(markup) => markup.best(),
-            Content::Ready(item) => Item::clone(item),
+    pub fn item(&self) -> Option<Item> {
+        match &self.content {
+            Content::Known(_) => None,
+            Content::Markup(markup) => Some(markup.best()),
+            Content::Ready(item) => Some(Item::clone(item)),
         }
     }
 
     /// The item as the document has it, nothing made up.
-    fn into_item(self) -> Item {
-        match self.0 {
-            Content::Markup(markup) => markup.item(),
-            Content::Ready(item) => *item,
+    fn into_item(self) -> Option<Item> {
+        match self.content {
+            Content::Known(_) => None,
+            Content::Markup(markup) => Some(markup.item()),
+            Content::Ready(item) => Some(*item),
         }
     }
 }
@@ -328,7 +361,7 @@ pub fn parse(bytes: &[u8], hints: &Hints<'_>) -> Result<OwnedDocument, Error> {
         title: document.title,
         link: document.link,
         update_period: document.update_period,
-        items: document.entries.into_iter().map(Entry::into_item).collect(),
+        items: document.entries.into_iter().filter_map(Entry::into_item).collect(),
         warnings: document.warnings,
     })
 }

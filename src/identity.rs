@@ -49,7 +49,11 @@ impl Keys {
 /// The keys of every entry of a document, in its order.
 pub fn keys<'a>(entries: impl Iterator<Item = Facts<'a>>) -> Vec<Keys> {
     let mut scratch = Vec::new();
-    let mut keys: Vec<Keys> = entries.map(|facts| unchecked(&facts, &mut scratch)).collect();
+    usable(entries.map(|facts| alone(&facts, &mut scratch)).collect())
+}
+
+/// Of the keys that each entry of a document would have alone, those that no other entry has.
+pub fn usable(mut keys: Vec<Keys>) -> Vec<Keys> {
     let shared = |keys: &[Keys], of: fn(&Keys) -> Option<u64>| {
         let mut all: Vec<u64> = keys.iter().filter_map(of).collect();
         all.sort_unstable();
@@ -64,8 +68,8 @@ pub fn keys<'a>(entries: impl Iterator<Item = Facts<'a>>) -> Vec<Keys> {
     keys
 }
 
-/// Keys as if the entry stood alone. `scratch` holds what is hashed, and is made once for a document.
-fn unchecked(facts: &Facts<'_>, scratch: &mut Vec<u8>) -> Keys {
+/// The keys of an entry as if it stood alone. `scratch` holds what is hashed, and is made once for a document.
+pub fn alone(facts: &Facts<'_>, scratch: &mut Vec<u8>) -> Keys {
     fn present(text: Option<&str>) -> Option<&str> {
         text.map(str::trim).filter(|text| !text.is_empty())
     }
@@ -87,9 +91,9 @@ fn unchecked(facts: &Facts<'_>, scratch: &mut Vec<u8>) -> Keys {
     Keys { id, link, content: key(scratch) }
 }
 
-/// Six bytes of a hash: as much as is worth its place on disk.
+/// Six bytes of a hash: as much as is worth its place on disk. Never 0, so that there is a number for none.
 fn key(scratch: &[u8]) -> u64 {
-    xxh3_64(scratch) >> 16
+    (xxh3_64(scratch) >> 16).max(1)
 }
 
 /// Appends one part with its length, so that no two lists of parts read the same.

@@ -5,6 +5,7 @@
 
 pub mod document;
 pub mod filter;
+pub mod window;
 
 use std::time::Duration;
 

@@ -13,11 +13,17 @@ fuzz_target!(|bytes: &[u8]| {
     let hints = Hints { base: Some(&base), ..Hints::default() };
     let Ok(text) = feed::decode(bytes, &hints) else { return };
     let Ok(document) = feed::read(&text, &hints) else { return };
-    let keys = identity::keys(document.entries.iter().map(feed::Entry::facts));
+    let keys = identity::keys(document.entries.iter().filter_map(feed::Entry::facts));
     assert_eq!(keys.len(), document.entries.len());
     assert!(document.entries.len() <= bytes.len());
-    for entry in &document.entries {
-        let item = entry.item();
+    // the same bytes again are known where they are, and nothing else changes
+    let spans: Vec<_> = document.entries.iter().map(feed::Entry::span).collect();
+    let again = feed::read_again(&text, &hints, &spans).unwrap();
+    assert_eq!(again.entries.len(), document.entries.len());
+    assert!(again.entries.iter().enumerate().all(|(n, entry)| {
+        entry.known().is_none_or(|known| document.entries[known].span() == document.entries[n].span())
+    }));
+    for item in document.entries.iter().filter_map(feed::Entry::item) {
         // a title is one line, whatever stood in it
         assert!(item.title.as_deref().is_none_or(|title| !title.is_empty() && !title.contains(['\n', '\r', '\0'])));
     }

@@ -30,6 +30,7 @@ use crate::{
     poll::{
         Due, End, Next, Poller,
         document::{self, Input, Parsed, Read},
+        window::Window,
     },
     resilience::breaker::Phase,
     store::{Ingest, SourceRecord, StoreError},
@@ -76,8 +77,8 @@ pub struct SourceActor {
     results: Recipient<PollFinished>,
     schedule: Recipient<SourceScheduled>,
     log: Logger,
-    /// Strongest keys of the last document, sorted; empty until one was read in this run.
-    window: Arc<[u64]>,
+    /// The last document; empty until one was read in this run.
+    window: Arc<Window>,
     timer: Option<SpawnHandle>,
     polling: bool,
     _watch: DeathWatch<ChildId>,
@@ -98,7 +99,7 @@ impl SourceActor {
             schedule,
             log: log.new(o!("source" => source.name.clone())),
             source,
-            window: Arc::new([]),
+            window: Arc::default(),
             timer: None,
             polling: false,
             _watch: watch,
@@ -204,12 +205,11 @@ impl SourceActor {
         changed: Changed,
     ) -> LocalBoxActorFuture<Self, ()> {
         let Changed { parsed, etag, last_modified, body_hash } = changed;
-        let Parsed { keys, candidates, whole, warnings, .. } = parsed;
+        let Parsed { keys, window, candidates, whole, warnings, .. } = parsed;
         for warning in &warnings {
             debug!(self.log, "the document was repaired"; "warning" => warning);
         }
         let emptied = keys.is_empty() && self.poller.record.had_items;
-        let window = document::window(&keys);
         let mut next = self.poller.clone();
         next.finished(started, now, End::Success, &mut self.rng);
         let record = SourceRecord {
@@ -236,7 +236,7 @@ impl SourceActor {
                     warn!(actor.log, "the feed had items and now has none"; "kind" => "empty");
                 }
                 actor.poller.record = record;
-                actor.window = window;
+                actor.window = Arc::new(window);
                 let outcome = PollOutcome::Changed { accepted: ingested.accepted, emptied };
                 actor.report(started, attempts, outcome, false, false);
                 Box::pin(actix::fut::ready(())) as LocalBoxActorFuture<Self, ()>
@@ -349,7 +349,7 @@ struct Poll {
     source: Arc<config::Source>,
     fetcher: Rc<Fetcher>,
     limits: Rc<Limits>,
-    window: Arc<[u64]>,
+    window: Arc<Window>,
     read: Read,
     attempts: u32,
     poller: Poller,

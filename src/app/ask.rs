@@ -78,7 +78,7 @@ async fn once(source: &Arc<config::Source>, fetcher: &Fetcher) -> Result<Read, F
         content_type: document.content_type,
         url: document.final_url,
         source: source.clone(),
-        window: Arc::new([]),
+        window: Arc::default(),
     };
     let parsed = document::read_guarded(document::read, &input)?;
     if let Some(period) = parsed.update_period.filter(|period| *period > source.schedule.interval) {

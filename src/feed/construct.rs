@@ -33,7 +33,22 @@ fn kind(attributes: &str) -> Kind {
     }
 }
 
-/// A title as plain text, on one line.
+/// A title as its element has it, on one line: tags out, references resolved once, as XML has them. What an
+/// author escaped twice, or hid from XML in CDATA, shows.
+pub(super) fn written_title<'t>(body: &'t str, attributes: &str, entities: &Entities) -> Cow<'t, str> {
+    if memchr::memchr2(b'<', b'&', body.as_bytes()).is_none() {
+        return text::fold(Cow::Borrowed(body));
+    }
+    let value = match kind(attributes) {
+        Kind::Xhtml if !text::is_cdata(body) => Cow::Owned(text::words(body, usize::MAX)),
+        Kind::Html => text::value(body, Tags::Keep, entities),
+        Kind::Xhtml | Kind::Text | Kind::Untold => text::value(body, Tags::Drop, entities),
+    };
+    let markup = kind(attributes) != Kind::Text && text::has_tags(&value);
+    text::fold(if markup { Cow::Owned(text::untagged(&value)) } else { value })
+}
+
+/// A title as people read it: plain text, on one line.
 pub(super) fn title<'t>(body: &'t str, attributes: &str, entities: &Entities) -> Cow<'t, str> {
     if memchr::memchr2(b'<', b'&', body.as_bytes()).is_none() {
         return text::fold(Cow::Borrowed(body));

@@ -26,7 +26,7 @@ pub enum Flaw {
 }
 
 /// Where a feed comes from, for what is ambiguous otherwise: `IST` is Indian, Irish or Israeli.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum Region {
     /// Not told: the reading that most feeds mean.
     #[default]

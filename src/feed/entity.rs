@@ -32,6 +32,11 @@ impl Entities {
         Self { declared: Vec::new(), budget: Cell::new(BUDGET) }
     }
 
+    /// Whether the document declares some.
+    pub(super) fn any(&self) -> bool {
+        !self.declared.is_empty()
+    }
+
     /// Takes up the simple text entities of a DOCTYPE's internal subset. Parameter entities, external ones
     /// and uses of one declared entity in another are left alone: nothing is fetched, nothing multiplies.
     pub(super) fn declare(&mut self, doctype: &str) {

@@ -13,7 +13,7 @@ use url::Url;
 use super::{
     Format, Warning,
     attribute::attribute,
-    construct::{author, child_text, html, title},
+    construct::{author, child_text, html, title, written_title},
     date::{self, Flaw, Region},
     entity::Entities,
     link::{absolute, absolute_value},
@@ -189,9 +189,12 @@ impl<'t> Markup<'t> {
         text::value(raw, Tags::Drop, &self.shared.entities)
     }
 
-    /// The item as the document has it, even a date that says nothing.
+    /// The item as the document has it: its title as written, and even a date that says nothing.
     pub(super) fn item(&self) -> Item {
         let mut item = self.sound();
+        let titles = self.each(Tag::Title).chain(self.each(Tag::DcTitle));
+        let mut titles = titles.map(|e| written_title(e.body, e.attributes, &self.shared.entities));
+        item.title = titles.find(|title| !title.is_empty()).map(Cow::into_owned);
         if self.unset && item.time().is_none() {
             item.published = Some(date::UNSET);
         }

@@ -54,7 +54,10 @@ fn document<'t>(text: &str, hints: &Hints<'_>) -> Result<Document<'t>, Error> {
         title: about.text("title").map(|title| text::fold(title.into()).into_owned()),
         link: about.text("home_page_url").map(str::to_owned),
         update_period: None,
-        entries: entries.into_iter().map(|item| Entry(Content::Ready(Box::new(item)))).collect(),
+        entries: entries
+            .into_iter()
+            .map(|item| Entry { span: super::Span::default(), content: Content::Ready(Box::new(item)) })
+            .collect(),
         warnings,
     })
 }

@@ -22,6 +22,7 @@ use super::{
     entry::{Child, Context, Markup, Shared},
     link::absolute_value,
     names::{self, Prefixes, Tag},
+    recall::{self, Recall, Span},
     text::{self, Tags},
     xml::{NESTED, Piece, Xml},
 };
@@ -30,7 +31,7 @@ use super::{
 const MOST_CHILDREN: usize = 1000;
 
 /// Reads a document of elements.
-pub(super) fn read<'t>(text: &'t str, hints: &Hints<'_>) -> Result<Document<'t>, Error> {
+pub(super) fn read<'t>(text: &'t str, hints: &Hints<'_>, known: &[Span]) -> Result<Document<'t>, Error> {
     let shared = Rc::new(Shared {
         text,
         format: Cell::new(Format::Rss20),
@@ -50,6 +51,7 @@ pub(super) fn read<'t>(text: &'t str, hints: &Hints<'_>) -> Result<Document<'t>,
         entries: Vec::new(),
         about: About::default(),
         warnings: Vec::new(),
+        recall: Recall::new(known),
     };
     walk.run();
     walk.finish(text, hints.base)
@@ -86,7 +88,7 @@ enum Root {
     Feed(Format),
 }
 
-struct Walk<'t> {
+struct Walk<'t, 'm> {
     xml: Xml<'t>,
     prefixes: Prefixes<'t>,
     shared: Rc<Shared<'t>>,
@@ -100,6 +102,7 @@ struct Walk<'t> {
     entries: Vec<Entry<'t>>,
     about: About<'t>,
     warnings: Vec<Warning>,
+    recall: Recall<'m>,
 }
 
 /// What is said of the whole feed.
@@ -116,7 +119,7 @@ struct About<'t> {
     region: Option<Region>,
 }
 
-impl<'t> Walk<'t> {
+impl<'t> Walk<'t, '_> {
     fn run(&mut self) {
         loop {
             match self.xml.next() {
@@ -169,6 +172,7 @@ impl<'t> Walk<'t> {
         }
         if let Some(base) = attribute(attributes, "xml:base") {
             self.base = rebased(self.base.as_ref(), base);
+            self.recall.rebased();
         }
         if let Some(language) = attribute(attributes, "xml:lang") {
             self.about.language = Some(language);
@@ -221,19 +225,36 @@ impl<'t> Walk<'t> {
             Some(own) => rebased(self.base.as_ref(), own),
             None => self.base.clone(),
         };
+        let region = self.region();
+        // what a declared entity gives depends on how much the others gave before
+        let recalled = !empty && !self.xml.damaged && !self.shared.entities.any();
+        let surroundings = recalled.then(|| self.recall.context(self.base.as_deref(), region, &self.prefixes));
+        // from the name on: the sign before it is what made it a tag
+        let rest = self.xml.from(name);
+        let known = surroundings.and_then(|context| self.recall.find(rest.as_bytes(), name, context));
+        if let Some((index, length)) = known {
+            self.xml.skip_to(rest.get(length..).unwrap_or_default());
+            self.entries.push(Entry { span: self.recall.span(index), content: Content::Known(index) });
+            return;
+        }
         let first = self.children.len();
         if !empty && !self.elements(name) {
             // cut off: what identifies the item may be cut too, and it would come again as another one
             self.children.truncate(first);
             return;
         }
-        let region = self.region();
         let context = Context { shared: &self.shared, base, region };
         let children = first as u32..self.children.len() as u32;
+        let warned = self.warnings.len();
         let markup = Markup::new(&self.children, children, attributes, context, &mut self.warnings);
+        let sound = !self.xml.damaged && self.warnings.len() == warned;
         // a document of nothing but bad dates has one warning, not a million
         self.warnings.dedup();
-        self.entries.push(Entry(Content::Markup(markup)));
+        let read = &rest[..rest.len() - self.xml.rest().len()];
+        let span = surroundings.filter(|_| sound && self.recall.holds(&self.prefixes));
+        let span =
+            span.map_or_else(Span::default, |context| recall::span(read.trim_ascii_end().as_bytes(), name, context));
+        self.entries.push(Entry { span, content: Content::Markup(markup) });
     }
 
     /// Takes up the elements of an item; whether they are whole.
@@ -337,7 +358,8 @@ impl<'t> Walk<'t> {
 
     fn holds_news(&self) -> bool {
         self.entries.iter().any(|entry| {
-            let facts = entry.facts();
+            // one that is known was news before
+            let Some(facts) = entry.facts() else { return true };
             facts.title.is_some() && (facts.link.is_some() || facts.id.is_some() || facts.time.is_some())
         })
     }

@@ -3,7 +3,7 @@
 use super::attribute::attributes;
 
 /// The vocabularies we know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Space {
     /// RSS in all versions, Atom in all versions, or none.
     Core,
@@ -22,7 +22,7 @@ pub(super) enum Space {
 }
 
 /// Prefixes as declared in this document.
-#[derive(Default)]
+#[derive(Default, Hash)]
 pub(super) struct Prefixes<'t> {
     known: Vec<(&'t str, Space)>,
 }
@@ -31,6 +31,11 @@ pub(super) struct Prefixes<'t> {
 const KNOWN: usize = 64;
 
 impl<'t> Prefixes<'t> {
+    /// How many are known: they only become more.
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
     /// Takes up the declarations of a tag.
     pub(super) fn declare(&mut self, tag: &'t str) {
         if memchr::memchr(b':', tag.as_bytes()).is_none() || !tag.contains("xmlns:") {

@@ -135,6 +135,15 @@ pub(super) fn tag_name(tag: &str) -> &str {
 /// The words of an HTML fragment: tags out, references decoded once, white space folded, cut before the
 /// word that would make it longer than `longest` bytes.
 pub(super) fn words(html: &str, longest: usize) -> String {
+    flow_of(html, longest, true)
+}
+
+/// An HTML fragment without its tags, references left as they are.
+pub(super) fn untagged(html: &str) -> String {
+    flow_of(html, usize::MAX, false)
+}
+
+fn flow_of(html: &str, longest: usize, resolve: bool) -> String {
     let none = Entities::none();
     let mut out = Folded::with_capacity(html.len().min(longest));
     let mut rest = html;
@@ -144,7 +153,7 @@ pub(super) fn words(html: &str, longest: usize) -> String {
         match rest.as_bytes().first() {
             None => break,
             Some(b'&') => {
-                rest = match none.resolve(&rest[1..]) {
+                rest = match none.resolve(&rest[1..]).filter(|_| resolve) {
                     Some((Meaning::Char(c), used)) => {
                         out.push(c.encode_utf8(&mut [0; 4]));
                         &rest[1 + used..]

@@ -89,6 +89,21 @@ impl<'t> Xml<'t> {
         *self.reader.get_mut() = self.text.as_bytes().get(position..).unwrap_or_default().trim_ascii_start();
     }
 
+    /// The document from a slice of it on.
+    pub(super) fn from(&self, part: &str) -> &'t str {
+        self.text.get(self.offset(part)..).unwrap_or_default()
+    }
+
+    /// The document from the next piece on.
+    pub(super) fn rest(&self) -> &'t str {
+        self.text.get(self.position()..).unwrap_or_default()
+    }
+
+    /// Passes over an item whose start tag was just read: it ends where `end` begins.
+    pub(super) fn skip_to(&mut self, end: &str) {
+        self.seek(self.offset(end));
+    }
+
     /// Starts over from there, whatever the reader's state.
     pub(super) fn restart(&mut self, position: usize) {
         self.reader = reader(self.text.get(position..).unwrap_or_default());

@@ -1,7 +1,7 @@
 //! From a body's bytes to keys of all entries and whole items of those that may be new.
 //!
-//! A source remembers the strongest keys of its last document (its *window*). An entry within it is
-//! known to be seen, so that only the rest is turned into items: for a feed with one new entry, one.
+//! A source remembers the entries of its last document (its [`Window`]): those with the same bytes are not
+//! even read again, those with the same keys are known to be seen, and only the rest is turned into items.
 
 use std::{
     any::Any,
@@ -18,15 +18,17 @@ use crate::{
     feed,
     identity::{self, Keys},
     model::{ErrorKind, Failure},
-    poll::filter,
+    poll::{filter, window::Window},
     store::Candidate,
 };
 
 /// A document that was read.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Parsed {
     /// Keys of every entry, in document order.
     pub keys: Vec<Keys>,
+    /// What to remember of it until the next.
+    pub window: Window,
     /// Entries outside the window, ascending.
     pub candidates: Vec<Candidate>,
     /// The word for its format.
@@ -50,8 +52,8 @@ pub struct Input {
     pub url: Url,
     /// The source as configured.
     pub source: Arc<Source>,
-    /// Strongest keys of the last document, sorted.
-    pub window: Arc<[u64]>,
+    /// The last document.
+    pub window: Arc<Window>,
 }
 
 /// How a body is read. A plain function, so that it may run on any thread; tests put in their own.
@@ -92,36 +94,53 @@ fn read_feed(input: &Input) -> Result<Parsed, Failure> {
         encoding: input.source.encoding,
     };
     let text = feed::decode(&input.body, &hints).map_err(unreadable)?;
-    let document = feed::read(&text, &hints).map_err(unreadable)?;
-    let keys = identity::keys(document.entries.iter().map(feed::Entry::facts));
-    let known = |keys: &Keys| input.window.binary_search(&keys.strongest()).is_ok();
-    let candidates = document.entries.iter().zip(&keys).enumerate().filter(|(_, (_, keys))| !known(keys));
-    let candidates = candidates.map(|(index, (entry, _))| {
-        let item = entry.item();
-        let passes = filter::passes(&input.source.filter, &item);
-        Candidate { index, item, passes }
+    let again = read_entries(input, &text, &hints, &input.window)?;
+    match again {
+        Some(parsed) => Ok(parsed),
+        // an entry with the bytes of an old one is new all the same, since another one took its keys
+        None => Ok(read_entries(input, &text, &hints, &Window::default())?.unwrap_or_default()),
+    }
+}
+
+/// Reads the entries but those whose bytes are in `window`; `None` if one of these is needed.
+fn read_entries(
+    input: &Input,
+    text: &feed::Text<'_>,
+    hints: &feed::Hints<'_>,
+    window: &Window,
+) -> Result<Option<Parsed>, Failure> {
+    let document = feed::read_again(text, hints, window.spans()).map_err(unreadable)?;
+    let mut scratch = Vec::new();
+    let alone = document.entries.iter().map(|entry| match entry.facts() {
+        Some(facts) => Some(identity::alone(&facts, &mut scratch)),
+        None => entry.known().and_then(|index| window.alone(index)),
     });
-    let candidates = candidates.collect();
-    Ok(Parsed {
+    let Some(alone) = alone.collect::<Option<Vec<Keys>>>() else { return Ok(None) };
+    let left_behind = Window::new(document.entries.iter().map(feed::Entry::span), &alone);
+    let keys = identity::usable(alone);
+    let seen = input.window.strongest();
+    let mut candidates = Vec::new();
+    for (index, (entry, keys)) in document.entries.iter().zip(&keys).enumerate() {
+        if seen.binary_search(&keys.strongest()).is_err() {
+            let Some(item) = entry.item() else { return Ok(None) };
+            let passes = filter::passes(&input.source.filter, &item);
+            candidates.push(Candidate { index, item, passes });
+        }
+    }
+    Ok(Some(Parsed {
         candidates,
         format: document.format.as_str(),
         update_period: document.update_period,
         // a cut document may be whole the next time, under the same validators
         whole: !document.warnings.contains(&feed::Warning::Truncated),
         warnings: document.warnings.iter().map(ToString::to_string).collect(),
+        window: left_behind,
         keys,
-    })
+    }))
 }
 
 fn unreadable(error: feed::Error) -> Failure {
     Failure::fatal(error.kind(), error.to_string())
-}
-
-/// The window that a document leaves behind: its strongest keys, sorted.
-pub fn window(keys: &[Keys]) -> Arc<[u64]> {
-    let mut window: Vec<u64> = keys.iter().map(Keys::strongest).collect();
-    window.sort_unstable();
-    window.into()
 }
 
 /// Validators and body hash of a source hold only for the same URL, kind, encoding, headers and parser.

@@ -148,7 +148,7 @@ fn exceptions() -> BTreeMap<&'static str, &'static str> {
 
 /// Least percentages of each column: what is reached, less a little for what is a matter of taste.
 const FLOORS: [(&str, [f64; COLUMNS.len()]); 2] = [
-    ("real", [99.8, 99.8, 99.9, 99.9, 99.6, 97.1, 99.9, 99.9, 98.8]),
+    ("real", [99.8, 99.8, 99.9, 99.9, 99.8, 99.3, 99.9, 99.9, 99.3]),
     ("suites", [99.8, 99.9, 99.5, 99.7, 99.8, 96.0, 98.8, 99.9, 99.2]),
 ];
 
@@ -184,8 +184,9 @@ fn feeds_are_read_as_independent_parsers_agree_they_should_be() {
         writeln!(table, "\n{}", score.row(suite)).unwrap();
         table.truncate(table.trim_end().len());
         sums.entry(if suite == "real" { "real" } else { "suites" }).or_default().sum(score);
-        assert!(score.left_out * 100 <= score.files, "more than 1 % of {suite} is left out");
     }
+    let (left_out, files) = sums.values().fold((0, 0), |(out, all), score| (out + score.left_out, all + score.files));
+    assert!(left_out * 100 <= files, "more than 1 % of the files are left out");
     for (name, score) in &sums {
         write!(table, "\n{}", score.row(name)).unwrap();
     }

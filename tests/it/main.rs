@@ -13,6 +13,7 @@ mod delivery;
 mod discord_fake;
 mod fetch;
 mod panic;
+mod reading;
 mod store;
 mod systemd;
 mod web;

@@ -1,0 +1,88 @@
+//! What a source remembers of its last document, so that a poll costs what changed.
+//!
+//! Two things about each entry: the bytes that it was read from ([`feed::Span`]) and the keys that they gave.
+//! An entry with the same bytes need not be read again; one whose strongest key is here is known to be seen.
+
+use crate::{
+    feed::Span,
+    identity::{self, Keys},
+};
+
+/// What was remembered of a document: 34 bytes an entry.
+#[derive(Debug, Default)]
+pub struct Window {
+    spans: Box<[Span]>,
+    keys: Box<[Packed]>,
+}
+
+/// The keys of one entry as if it stood alone, 48 bits each, and which of them decided.
+#[derive(Debug, Clone, Copy)]
+struct Packed([u16; 9]);
+
+/// An entry that has no such key. No key is 0.
+const NONE: u64 = 0;
+
+impl Packed {
+    fn new(keys: &Keys) -> Self {
+        let [id, link] = [keys.id, keys.link].map(|key| key.unwrap_or(NONE));
+        let mut words = [0; 9];
+        for (place, key) in words.chunks_exact_mut(3).zip([id, link, keys.content]) {
+            for (n, word) in place.iter_mut().enumerate() {
+                *word = (key >> (16 * n)) as u16;
+            }
+        }
+        Self(words)
+    }
+
+    fn keys(&self) -> Keys {
+        let key = |at: usize| self.0[at..at + 3].iter().rev().fold(0, |key, word| (key << 16) | u64::from(*word));
+        let some = |key: u64| (key != NONE).then_some(key);
+        Keys { id: some(key(0)), link: some(key(3)), content: key(6) }
+    }
+}
+
+impl Window {
+    /// Of a document's entries: their spans, and their keys each as if it stood alone.
+    pub fn new(spans: impl Iterator<Item = Span>, alone: &[Keys]) -> Self {
+        Self { spans: spans.collect(), keys: alone.iter().map(Packed::new).collect() }
+    }
+
+    /// What each entry was read from.
+    pub fn spans(&self) -> &[Span] {
+        &self.spans
+    }
+
+    /// The keys of an entry as if it stood alone.
+    pub fn alone(&self, index: usize) -> Option<Keys> {
+        self.keys.get(index).map(Packed::keys)
+    }
+
+    /// The strongest usable keys of all entries, sorted.
+    pub fn strongest(&self) -> Vec<u64> {
+        let keys = identity::usable(self.keys.iter().map(Packed::keys).collect());
+        let mut strongest: Vec<u64> = keys.iter().map(Keys::strongest).collect();
+        strongest.sort_unstable();
+        strongest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_come_back_as_they_were() {
+        let keys = [
+            Keys { id: Some(0xffff_0000_0001), link: None, content: 0x1234_5678_9abc },
+            Keys { id: None, link: Some(1), content: 0xffff_ffff_ffff },
+        ];
+        let window = Window::new([Span::default(); 2].into_iter(), &keys);
+        assert_eq!([window.alone(0), window.alone(1), window.alone(2)], [Some(keys[0]), Some(keys[1]), None]);
+        assert_eq!(window.strongest(), [1, 0xffff_0000_0001]);
+    }
+
+    #[test]
+    fn an_entry_takes_34_bytes() {
+        assert_eq!(size_of::<Span>() + size_of::<Packed>(), 34);
+    }
+}
