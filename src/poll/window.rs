@@ -1,6 +1,6 @@
 //! What a source remembers of its last document, so that a poll costs what changed.
 //!
-//! Two things about each entry: the bytes that it was read from ([`feed::Span`]) and the keys that they gave.
+//! Two things about each entry: the bytes that it was read from ([`Span`]) and the keys that they gave.
 //! An entry with the same bytes need not be read again; one whose strongest key is here is known to be seen.
 
 use crate::{
