@@ -134,6 +134,7 @@ fn settings(keep_alive: bool) -> RequestSettings {
         allow_private_addresses: true,
         headers: Vec::new(),
         basic_auth: None,
+        post: None,
     }
 }
 

@@ -17,7 +17,10 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use regex::Regex;
 use url::Url;
 
-use crate::model::{Name, Secret};
+use crate::{
+    model::{Name, Secret},
+    page::rules::{Enrich, JsonRules, PageRules},
+};
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
@@ -136,13 +139,21 @@ pub struct Source {
     pub encoding: Option<&'static encoding_rs::Encoding>,
     /// Which items pass.
     pub filter: Filter,
+    /// What the pages of new items add.
+    pub enrich: Option<Arc<Enrich>>,
+    /// Of what destinations show of its items: 0xRRGGBB.
+    pub color: Option<u32>,
 }
 
-/// How a source's document is read. Pages and JSON have a place here when they exist.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a source's document is read.
+#[derive(Debug, Clone)]
 pub enum SourceKind {
     /// RSS, Atom, RDF, JSON Feed.
     Feed,
+    /// A page, by CSS selectors.
+    Html(Arc<PageRules>),
+    /// JSON, by paths.
+    Json(Arc<JsonRules>),
 }
 
 /// The part of `[fetch]` that concerns a request.
@@ -170,6 +181,8 @@ pub struct RequestSettings {
     pub headers: Vec<(String, Secret)>,
     /// `Authorization: Basic`
     pub basic_auth: Option<BasicAuth>,
+    /// The body to POST; none is a GET.
+    pub post: Option<String>,
 }
 
 /// `basic_auth`

@@ -6,6 +6,7 @@
 //! | [`config`] | the configuration, checked |
 //! | [`resilience`] | breaker and backoff, pure |
 //! | [`feed`] | bytes to entries, pure |
+//! | [`page`] | pages and JSON to items, pure |
 //! | [`identity`] | keys of an item, order, newness, pure |
 //! | [`fetch`] | one HTTP attempt, from resolving to the last byte |
 //! | [`store`] | what survives a restart |
@@ -25,6 +26,7 @@ pub mod fetch;
 pub mod health;
 pub mod identity;
 pub mod model;
+pub mod page;
 pub mod poll;
 pub mod resilience;
 pub mod store;

@@ -4,12 +4,14 @@
 
 pub mod error;
 pub mod item;
+pub mod matched;
 pub mod name;
 pub mod redact;
 pub mod secret;
 
 pub use error::{DeliveryError, ErrorKind, Failure};
 pub use item::{Enclosure, Item};
+pub use matched::Matched;
 pub use name::Name;
 pub use redact::RedactedUrl;
 pub use secret::Secret;

@@ -51,6 +51,7 @@ impl Default for FetchSettings {
                 allow_private_addresses: false,
                 headers: Vec::new(),
                 basic_auth: None,
+                post: None,
             },
             schedule: Schedule { interval: seconds(300), jitter: 0.1 },
             attempts: 3,

@@ -18,6 +18,7 @@ use crate::{
     feed,
     identity::{self, Keys},
     model::{ErrorKind, Failure},
+    page::rules::{JsonRules, PageRules},
     poll::{filter, window::Window},
     store::Candidate,
 };
@@ -61,12 +62,16 @@ pub type Read = fn(&Input) -> Result<Parsed, Failure>;
 
 /// Reads a body as its source's kind has it.
 pub fn read(input: &Input) -> Result<Parsed, Failure> {
-    let parsed = match input.source.kind {
+    let parsed = match &input.source.kind {
         SourceKind::Feed => read_feed(input)?,
+        SourceKind::Html(rules) => read_page(input, rules)?,
+        SourceKind::Json(rules) => read_json(input, rules)?,
     };
-    let fail_when_empty = match (input.source.on_empty, input.source.kind) {
+    let fail_when_empty = match (input.source.on_empty, &input.source.kind) {
         (OnEmpty::Fail, _) => true,
         (OnEmpty::Ok, _) | (OnEmpty::Auto, SourceKind::Feed) => false,
+        // that there are none was said by the rules already
+        (OnEmpty::Auto, SourceKind::Html(_) | SourceKind::Json(_)) => false,
     };
     if parsed.keys.is_empty() && fail_when_empty {
         return Err(Failure::fatal(ErrorKind::Empty, "the document has no items, and on_empty is \"fail\""));
@@ -100,6 +105,16 @@ fn read_feed(input: &Input) -> Result<Parsed, Failure> {
         // an entry with the bytes of an old one is new all the same, since another one took its keys
         None => Ok(read_entries(input, &text, &hints, &Window::default())?.unwrap_or_default()),
     }
+}
+
+fn read_page(input: &Input, rules: &PageRules) -> Result<Parsed, Failure> {
+    let _ = (input, rules);
+    Err(Failure::fatal(ErrorKind::Selector, "pages are not read yet"))
+}
+
+fn read_json(input: &Input, rules: &JsonRules) -> Result<Parsed, Failure> {
+    let _ = (input, rules);
+    Err(Failure::fatal(ErrorKind::Selector, "JSON is not read yet"))
 }
 
 /// Reads the entries but those whose bytes are in `window`; `None` if one of these is needed.
@@ -151,9 +166,16 @@ pub fn fingerprint(source: &Source) -> u64 {
         hasher.update(part);
     };
     add(source.url.as_str().as_bytes());
-    add(match source.kind {
-        SourceKind::Feed => b"feed",
-    });
+    match &source.kind {
+        SourceKind::Feed => add(b"feed"),
+        // what `Debug` shows of rules is what they say, and not where
+        SourceKind::Html(rules) => add(format!("html {rules:?}").as_bytes()),
+        SourceKind::Json(rules) => add(format!("json {rules:?}").as_bytes()),
+    }
+    if let Some(body) = &source.request.post {
+        add(b"POST");
+        add(body.as_bytes());
+    }
     add(source.encoding.map_or("auto", encoding_rs::Encoding::name).as_bytes());
     for (name, value) in &source.request.headers {
         add(name.to_ascii_lowercase().as_bytes());

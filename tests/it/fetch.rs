@@ -37,6 +37,7 @@ fn settings() -> RequestSettings {
         allow_private_addresses: true,
         headers: Vec::new(),
         basic_auth: None,
+        post: None,
     }
 }
 

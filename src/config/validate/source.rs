@@ -97,6 +97,8 @@ pub(super) fn source(mut table: Table<'_>, names: &mut Names, context: &Context<
         on_empty: settings.on_empty,
         encoding: settings.encoding,
         filter,
+        enrich: None,
+        color: None,
     })
 }
 
@@ -108,7 +110,7 @@ fn source_kind(value: &Value<'_>, table: &mut Table<'_>) -> Option<SourceKind> {
         table.ignore(&["html", "json", "enrich", "method", "body", "embedded"]);
         return None;
     }
-    value.choice(&[("feed", SourceKind::Feed)])
+    value.choice(&[("feed", ())]).map(|()| SourceKind::Feed)
 }
 
 fn to(value: &Value<'_>, known: &[Name]) -> Vec<Name> {
