@@ -51,9 +51,8 @@ fn dispatch(arguments: Arguments) -> ExitCode {
         Command::Parse { json, base, content_type, files } => {
             Ok(parse::run(&files, &parse::Options { json, base, content_type }))
         }
-        Command::Preview { source, json } => {
-            settings::load(&global, true).map(|loaded| app::preview::run(&loaded.config, &source, json))
-        }
+        Command::Preview { source, json, from_saved } => settings::load(&global, true)
+            .map(|loaded| app::preview::run(&loaded.config, &source, app::preview::Options { json, from_saved })),
         Command::SendTest { destination } => {
             settings::load(&global, true).map(|loaded| app::send_test::run(&loaded.config, &destination))
         }

@@ -33,7 +33,10 @@ use crate::{
         window::Window,
     },
     resilience::breaker::Phase,
-    store::{Ingest, SourceRecord, StoreError},
+    store::{
+        Ingest, SourceRecord, StoreError,
+        saved_page::{About, SavedPages},
+    },
 };
 
 /// Bodies above this are read on another thread, so that no source waits for them.
@@ -51,6 +54,8 @@ pub struct Seat {
     pub read: Read,
     /// Places for attempts, shared by all sources.
     pub limits: Rc<Limits>,
+    /// Where a page is kept that its selectors do not fit.
+    pub pages: SavedPages,
     /// Seed of its jitter.
     pub seed: u64,
     /// Where documents go.
@@ -72,6 +77,7 @@ pub struct SourceActor {
     fetcher: Rc<Fetcher>,
     read: Read,
     limits: Rc<Limits>,
+    pages: SavedPages,
     rng: SmallRng,
     documents: Recipient<StoreDocument>,
     results: Recipient<PollFinished>,
@@ -87,12 +93,14 @@ pub struct SourceActor {
 impl SourceActor {
     /// Ready to be started; it polls when its record says that it is due.
     pub fn new(seat: Seat) -> Self {
-        let Seat { source, record, fetcher, read, limits, seed, documents, results, schedule, watch, log } = seat;
+        let Seat { source, record, fetcher, read, limits, pages, seed, documents, results, schedule, watch, log } =
+            seat;
         Self {
             poller: Poller::new(source.schedule, source.retry, source.breaker, record),
             fetcher: Rc::new(fetcher),
             read,
             limits,
+            pages,
             rng: SmallRng::seed_from_u64(seed),
             documents,
             results,
@@ -136,6 +144,7 @@ impl SourceActor {
             source: self.source.clone(),
             fetcher: self.fetcher.clone(),
             limits: self.limits.clone(),
+            pages: self.pages.clone(),
             window: self.window.clone(),
             read: self.read,
             attempts,
@@ -349,6 +358,7 @@ struct Poll {
     source: Arc<config::Source>,
     fetcher: Rc<Fetcher>,
     limits: Rc<Limits>,
+    pages: SavedPages,
     window: Arc<Window>,
     read: Read,
     attempts: u32,
@@ -428,12 +438,35 @@ impl Poll {
         let input =
             Input { body, content_type, url: final_url, source: self.source.clone(), window: self.window.clone() };
         let read = self.read;
+        let input = Arc::new(input);
         let parsed = if large {
+            let input = input.clone();
             let task = tokio::task::spawn_blocking(move || document::read_guarded(read, &input));
-            task.await.map_err(|error| Failure::fatal(ErrorKind::Panic, error.to_string()))??
+            task.await.unwrap_or_else(|error| Err(Failure::fatal(ErrorKind::Panic, error.to_string())))
         } else {
-            document::read_guarded(read, &input)?
+            document::read_guarded(read, &input)
+        };
+        let parsed = match parsed {
+            Ok(parsed) => parsed,
+            Err(failure) if failure.kind == ErrorKind::Selector => {
+                return Err(self.kept(input, failure).await);
+            }
+            Err(failure) => return Err(failure),
         };
         Ok(Got::Changed(Box::new(Changed { parsed, etag, last_modified, body_hash })))
+    }
+    /// Keeps the page that the selectors did not fit, and says so.
+    async fn kept(&self, page: Arc<Input>, mut failure: Failure) -> Failure {
+        let pages = self.pages.clone();
+        let about = About::new(page.content_type.clone(), page.url.clone(), Timestamp::now(), failure.message.clone());
+        let saving = tokio::task::spawn_blocking(move || pages.save(&page.source.name, &page.body, &about));
+        match saving.await.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+            Ok(()) => {
+                let told = format!("; the page is kept: kawaraban preview {} --from-saved", self.source.name);
+                failure.message.push_str(&told);
+            }
+            Err(error) => warn!(self.log, "the page could not be kept for repair: {error}"; "kind" => "selector"),
+        }
+        failure
     }
 }

@@ -149,13 +149,17 @@ pub enum Command {
     /// nothing and remembers nothing.
     #[command(after_long_help = "Examples:\n  \
         kawaraban preview ann\n  \
-        kawaraban preview ann --json | jq .")]
+        kawaraban preview ann --json | jq .\n  \
+        kawaraban preview ann --from-saved          do the mended selectors fit the page now?")]
     Preview {
         /// The source's name in the configuration
         source: String,
         /// The exact payloads, one a line
         #[arg(long)]
         json: bool,
+        /// Read the page that was kept when the source's selectors last did not fit, and fetch nothing
+        #[arg(long)]
+        from_saved: bool,
     },
     /// Send one message, marked as a test, to a destination
     #[command(after_long_help = "Example:\n  kawaraban send-test news")]

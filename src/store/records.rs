@@ -119,8 +119,14 @@ pub(super) fn begin_reseeding(group: &mut Group, loss: &Loss, sources: &[Name]) 
     Ok(())
 }
 
-/// Forgets sources that left the configuration longer than their retention ago.
-pub(super) fn purge(database: &Database, group: &mut Group, configured: &[Name], now: Timestamp) -> Result<(), Fault> {
+/// Forgets sources that left the configuration longer than their retention ago, and says which.
+pub(super) fn purge(
+    database: &Database,
+    group: &mut Group,
+    configured: &[Name],
+    now: Timestamp,
+) -> Result<Vec<String>, Fault> {
+    let mut forgotten = Vec::new();
     let configured: HashSet<&str> = configured.iter().map(Name::as_str).collect();
     for (stored, bytes) in database.range(b"s/", b"s/", usize::MAX)? {
         let name = String::from_utf8_lossy(stored.get(2..).unwrap_or_default()).into_owned();
@@ -141,8 +147,9 @@ pub(super) fn purge(database: &Database, group: &mut Group, configured: &[Name],
             group.meta().committed.seen -= items;
             group.remove(pack.to_vec());
         }
+        forgotten.push(name);
     }
-    Ok(())
+    Ok(forgotten)
 }
 
 // === destinations ===
