@@ -12,6 +12,7 @@ mod daemon;
 mod delivery;
 mod discord_fake;
 mod fetch;
+mod pages;
 mod panic;
 mod reading;
 mod store;
