@@ -121,8 +121,10 @@ fn a_page_that_changes_shape_is_reported_kept_and_mended_without_repeats() {
 fn json_is_asked_for_by_post_and_read_by_paths() {
     let farm = Farm::start();
     let feed = farm.feed("graphql");
-    let media = |n: u64| json!({"siteUrl": format!("https://anilist.example/{n}"), "title": {"romaji": format!("Anime {n}")},
-        "updatedAt": 1_790_000_000 + n, "genres": ["Mystery", "Comedy"], "description": "A <b>boy</b> &amp; a case"});
+    let media = |n: u64| {
+        json!({"siteUrl": format!("https://anilist.example/{n}"), "title": {"romaji": format!("Anime {n}")},
+        "updatedAt": 1_790_000_000 + n, "genres": ["Mystery", "Comedy"], "description": "A <b>boy</b> &amp; a case"})
+    };
     let answer = json!({"data": {"Page": {"media": [media(2), media(1)]}}});
     feed.set_fault(Fault::Document(answer.to_string().into_bytes(), "application/json".into()));
     let config = format!(
