@@ -16,7 +16,7 @@ use crate::{
     model::{ErrorKind, Failure, RedactedUrl},
     poll::{
         Next, Poller,
-        document::{self, Input, Parsed},
+        document::{self, Input, LONGEST_READ, Parsed},
     },
     store::SourceRecord,
 };
@@ -91,7 +91,8 @@ pub fn read(
     url: Url,
 ) -> Result<Read, Failure> {
     let input = Input { body, content_type, url, source: source.clone(), window: Arc::default() };
-    let parsed = document::read_guarded(document::read, &input)?;
+    let start = Instant::now();
+    let parsed = document::read_guarded(document::read, &input, &|| start.elapsed() > LONGEST_READ)?;
     let mut advice = Vec::new();
     if let Some(period) = parsed.update_period.filter(|period| *period > source.schedule.interval) {
         advice.push(format!("says that it changes every {}", humantime::format_duration(period)));
