@@ -132,6 +132,8 @@ pub struct Recorded {
     pub path: String,
     /// In order, as sent.
     pub headers: Vec<(String, String)>,
+    /// What came after the head.
+    pub body: Vec<u8>,
 }
 
 impl Recorded {
