@@ -139,7 +139,7 @@ fn read_entries(
         if seen.binary_search(&keys.strongest()).is_err() {
             let Some(item) = entry.item() else { return Ok(None) };
             let passes = filter::passes(&input.source.filter, &item);
-            candidates.push(Candidate { index, item, passes });
+            candidates.push(Candidate::new(index, item, passes));
         }
     }
     Ok(Some(Parsed {
