@@ -5,12 +5,16 @@
 //! | what the configuration says is to be taken | [`rules`] |
 //! | bytes to text | `encoding` |
 //! | text to a document tree of bounded size | [`dom`] |
+//! | what an item's own page adds | [`article`]: `metadata`, `linked_data` |
 //!
 //! A page is somebody else's, and changes when they like. Rules that no longer fit are an error
 //! ([`Error::Selector`]), never an empty list.
 
+pub mod article;
 pub mod dom;
 pub mod encoding;
+mod linked_data;
+mod metadata;
 pub mod rules;
 
 use crate::model::ErrorKind;
