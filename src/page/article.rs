@@ -4,10 +4,14 @@
 //! itself only fills in what is missing.
 
 use jiff::Timestamp;
-use scraper::Html;
-use url::Url;
+use scraper::ElementRef;
 
-use super::{Error, Expired, dom, metadata, rules::Enrich};
+use super::{
+    Error, Given, dom, encoding,
+    field::{self, Kind, Within},
+    html, metadata,
+    rules::{Css, Enrich, Rule},
+};
 use crate::model::Item;
 
 /// The extra field for a film's address.
@@ -39,25 +43,38 @@ pub struct Found {
     pub automatic: Details,
 }
 
-/// Reads an article's page, which was found at `url`.
+/// Reads an article's page.
 ///
 /// # Errors
-/// [`Error::TooLarge`], as for every page.
-pub fn read(text: &str, url: &Url, rules: &Enrich, expired: Expired<'_>) -> Result<Found, Error> {
-    let html = dom::parse(text)?;
-    let base = base(&html, url);
-    Ok(Found { configured: configured(&html, &base, rules, expired), automatic: metadata::find(&html, &base, expired) })
+/// [`Error::TooLarge`], as for every page; [`Error::Selector`] where matching takes too long.
+pub fn read(bytes: &[u8], rules: &Enrich, given: &Given<'_>) -> Result<Found, Error> {
+    let page = encoding::decode(bytes, given.content_type, given.encoding);
+    let html = dom::parse(&page)?;
+    let base = html::base(&html, given.url);
+    let within = html::within(&html, &base, given);
+    let configured = configured(html.root_element(), rules, &within)?;
+    Ok(Found { configured, automatic: metadata::find(&html, &base, given.expired) })
 }
 
-/// What relative addresses are relative to.
-fn base(html: &Html, url: &Url) -> Url {
-    let bases = html.tree.nodes().filter_map(|node| node.value().as_element()).filter(|it| it.name() == "base");
-    bases.filter_map(|it| it.attr("href")).next().and_then(|href| url.join(href).ok()).unwrap_or_else(|| url.clone())
-}
-
-fn configured(html: &Html, base: &Url, rules: &Enrich, expired: Expired<'_>) -> Details {
-    let _ = (html, base, rules, expired);
-    Details::default()
+fn configured(page: ElementRef<'_>, rules: &Enrich, within: &Within<'_>) -> Result<Details, Error> {
+    let first = |rule: &Option<Rule<Css>>, kind| match rule {
+        Some(rule) => field::first(page, rule, kind, within),
+        None => Ok(None),
+    };
+    let text = |rule, kind| Ok::<_, Error>(first(rule, kind)?.map(|found| found.text));
+    let summary = first(&rules.summary, Kind::Summary)?;
+    let (summary, content_html) = summary.map_or((None, None), |found| (Some(found.text), found.html));
+    Ok(Details {
+        image: text(&rules.image, Kind::Image)?,
+        summary,
+        content_html,
+        authors: match &rules.author {
+            Some(rule) => field::all(page, rule, Kind::Words, within)?,
+            None => Vec::new(),
+        },
+        published: first(&rules.published, Kind::Date)?.and_then(|found| found.at),
+        video: text(&rules.video, Kind::Link)?.map(|address| metadata::watch(&address).unwrap_or(address)),
+    })
 }
 
 /// Adds what was found to the item.

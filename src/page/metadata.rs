@@ -2,7 +2,7 @@
 //! attributes, a first paragraph that is worth reading.
 
 use ego_tree::{NodeRef, iter::Edge};
-use scraper::{Html, Node, node::Element};
+use scraper::{ElementRef, Html, Node, node::Element};
 use url::Url;
 
 use super::{
@@ -10,17 +10,16 @@ use super::{
     article::Details,
     dom,
     linked_data::{self, LinkedData},
+    text,
 };
-use crate::feed::date;
+use crate::feed::{date, fold::fold};
 
 /// A shorter paragraph is a caption or a greeting, in characters.
 const SHORTEST: usize = 50;
 /// What is kept of a text, in characters.
 const LONGEST: usize = 500;
-/// What is looked at of one, in bytes.
+/// What is looked at of a text in an attribute, in bytes.
 const LOOKED_AT: usize = 16 * 1024;
-/// Nodes of one paragraph.
-const MOST_PIECES: usize = 2_000;
 
 /// Looks for everything. `base` is what the page's relative addresses are relative to.
 pub(super) fn find(html: &Html, base: &Url, expired: Expired<'_>) -> Details {
@@ -36,7 +35,7 @@ pub(super) fn find(html: &Html, base: &Url, expired: Expired<'_>) -> Details {
     let video = video.chain(seen.metas(&["og:video:secure_url", "og:video", "og:video:url"])).chain(seen.film);
     let described = seen.metas(&["og:description", "twitter:description"]);
     let described = described.chain(linked.description.as_deref()).chain(seen.metas(&["description"]));
-    let summary = described.map(plain).find(|text| !text.is_empty()).map(|text| cut(&text));
+    let summary = described.map(plain).find(|text| !text.is_empty()).map(|text| text::cut(text, LONGEST));
     let dates = seen.metas(&["article:published_time", "og:article:published_time"]);
     let published = dates.chain(linked.published.as_deref()).chain(seen.metas(&["datepublished"])).chain(seen.time);
     Details {
@@ -136,7 +135,7 @@ impl<'h> Seen<'h> {
             }
             "p" if !beside && self.paragraph.is_none() && (within || self.stray_paragraph.is_none()) => {
                 let place = if within { &mut self.paragraph } else { &mut self.stray_paragraph };
-                *place = paragraph(node);
+                *place = ElementRef::wrap(node).and_then(paragraph);
             }
             _ => {}
         }
@@ -175,61 +174,19 @@ fn is_beside(element: &Element) -> bool {
 }
 
 /// A paragraph's text, if it is long enough and not mostly links.
-fn paragraph(node: NodeRef<'_, Node>) -> Option<String> {
-    let mut text = String::new();
-    let (mut in_links, mut link_bytes, mut silent) = (0_u32, 0, 0_u32);
-    for edge in node.traverse().take(MOST_PIECES) {
-        let (node, opens) = match edge {
-            Edge::Open(node) => (node, true),
-            Edge::Close(node) => (node, false),
-        };
-        let change = |count: u32| if opens { count + 1 } else { count.saturating_sub(1) };
-        match node.value() {
-            Node::Element(element) if element.name() == "a" => in_links = change(in_links),
-            Node::Element(element) if matches!(element.name(), "script" | "style") => silent = change(silent),
-            Node::Element(element) if element.name() == "br" => text.push(' '),
-            Node::Text(piece) if opens && silent == 0 => {
-                text.push_str(piece);
-                if in_links > 0 {
-                    link_bytes += piece.len();
-                }
-            }
-            _ => {}
-        }
-        if text.len() > LOOKED_AT {
-            break;
-        }
-    }
-    let fit = link_bytes * 2 <= text.len();
-    let text = folded(&text);
-    (fit && text.chars().count() >= SHORTEST).then(|| cut(&text))
-}
-
-fn folded(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+fn paragraph(element: ElementRef<'_>) -> Option<String> {
+    let text = text::of(element);
+    let links = element.descendent_elements().filter(|inner| inner.value().name() == "a");
+    let linked: usize = links.map(|link| text::of(link).len()).sum();
+    let fit = linked * 2 <= text.len() && text.chars().count() >= SHORTEST;
+    fit.then(|| text::cut(text, LONGEST))
 }
 
 /// Plain text of what is commonly escaped once too often, or holds tags.
 fn plain(text: &str) -> String {
     let text = &text[..text.floor_char_boundary(LOOKED_AT)];
-    if !text.contains(['&', '<']) {
-        return folded(text);
-    }
-    match dom::parse(text) {
-        Ok(html) => folded(&html.root_element().text().collect::<Vec<_>>().join(" ")),
-        Err(_) => folded(text),
-    }
-}
-
-/// At most [`LONGEST`] characters, cut between words where there are any.
-fn cut(text: &str) -> String {
-    let Some((end, _)) = text.char_indices().nth(LONGEST) else { return text.to_owned() };
-    let kept = text.char_indices().nth(LONGEST - 1).map_or(text, |(last, _)| &text[..last]);
-    let kept = match kept.rfind(' ') {
-        Some(space) if space > end / 2 => &kept[..space],
-        _ => kept,
-    };
-    format!("{}…", kept.trim_end_matches([' ', ',', ';', ':']))
+    let html = text.contains(['&', '<']).then(|| dom::parse(text).ok()).flatten();
+    html.map_or_else(|| fold(text.trim().into()).into_owned(), |html| text::of(html.root_element()))
 }
 
 fn with_scheme(address: &str) -> String {

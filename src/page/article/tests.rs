@@ -1,4 +1,7 @@
+use url::Url;
+
 use super::*;
+use crate::page::rules::{DateRule, Pick, Place, Take, What};
 
 fn rules() -> Enrich {
     Enrich {
@@ -12,9 +15,22 @@ fn rules() -> Enrich {
     }
 }
 
-fn automatic(page: &str) -> Details {
+fn found(page: &str, rules: &Enrich, expired: bool) -> Result<Found, Error> {
     let url = Url::parse("https://news.example/2026/a.html").unwrap();
-    read(page, &url, &rules(), &|| false).unwrap().automatic
+    let given = Given { content_type: None, encoding: None, url: &url, may_be_empty: true, expired: &move || expired };
+    read(page.as_bytes(), rules, &given)
+}
+
+fn automatic(page: &str) -> Details {
+    found(page, &rules(), false).unwrap().automatic
+}
+
+fn rule(css: &str, what: What) -> Option<Rule<Css>> {
+    let place = Place { line: 1, column: 1, key: "source[a].enrich".into() };
+    let selector = scraper::Selector::parse(css).unwrap();
+    let select = Some(Css { text: css.into(), place: place.clone(), selector });
+    let take = Take::Pick(Pick { select, what });
+    Some(Rule { place, take, regex: None, min_length: 0, max_length: None, date: DateRule::default() })
 }
 
 fn time(text: &str) -> Option<Timestamp> {
@@ -38,7 +54,7 @@ fn opengraph_comes_first() {
     );
     let expected = Details {
         image: Some("https://news.example/i.jpg".into()),
-        summary: Some("Ann & Bob 'say' so .".into()),
+        summary: Some("Ann & Bob 'say' so.".into()),
         content_html: None,
         authors: vec!["Ann".into()],
         published: time("2026-01-09T12:14:00Z"),
@@ -126,9 +142,11 @@ fn hostile_pages_say_nothing_and_cost_little() {
         assert_eq!(automatic(&page).summary, None);
     }
     let deep = "<div>".repeat(1_000_000);
-    let url = Url::parse("https://news.example/").unwrap();
-    assert!(matches!(read(&deep, &url, &rules(), &|| false), Err(Error::TooLarge(_))));
-    assert_eq!(read(&format!("<p>{LONG}"), &url, &rules(), &|| true), Ok(Found::default()));
+    assert!(matches!(found(&deep, &rules(), false), Err(Error::TooLarge(_))));
+    assert_eq!(found(&format!("<p>{LONG}"), &rules(), true), Ok(Found::default()));
+    let slow = Enrich { image: rule("div img", What::Natural), ..rules() };
+    let many = "<div>".repeat(200);
+    assert!(matches!(found(&many, &slow, true), Err(Error::Selector(told)) if told.contains("too long")));
 }
 
 fn all(tag: &str) -> Details {
@@ -165,4 +183,30 @@ fn what_is_configured_replaces_and_what_is_found_by_itself_only_fills_in() {
     assert_eq!(merged(list.clone(), none(), all("found")).summary, None);
     let chosen = Details { content_html: html("<p>chosen"), ..all("chosen") };
     assert_eq!(merged(list, chosen, none()).content_html, html("<p>chosen"));
+}
+
+#[test]
+fn configured_selectors_read_as_the_fields_of_a_list() {
+    let page = r#"<base href="/pics/"><meta property=og:image content=/og.jpg>
+        <img class=hero src=blank.gif data-src=hero.jpg><b class=by>Ann</b><b class=by>Bob</b><b class=by>Ann</b>
+        <time datetime=2026-01-09T21:14Z>today</time><div class=meat><p>One <i>two</i>.</p></div>
+        <iframe src="https://www.youtube.com/embed/abcdefghijk"></iframe>"#;
+    let rules = Enrich {
+        image: rule("img.hero", What::Natural),
+        summary: rule("div.meat p", What::Html),
+        author: rule("b.by", What::Natural),
+        published: rule("time", What::Natural),
+        video: rule("iframe", What::Attribute("src".into())),
+        ..rules()
+    };
+    let expected = Details {
+        image: Some("https://news.example/pics/hero.jpg".into()),
+        summary: Some("One two.".into()),
+        content_html: Some("One <i>two</i>.".into()),
+        authors: vec!["Ann".into(), "Bob".into()],
+        published: time("2026-01-09T21:14:00Z"),
+        video: Some("https://www.youtube.com/watch?v=abcdefghijk".into()),
+    };
+    assert_eq!(found(page, &rules, false).unwrap().configured, expected);
+    assert_eq!(found("<p>nothing", &rules, false).unwrap().configured, Details::default());
 }
