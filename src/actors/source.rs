@@ -17,11 +17,13 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::{
     actors::{
+        articles::Articles,
         death_watch::DeathWatch,
+        enrich::{Missed, Visitor},
         limits::Limits,
         messages::{
-            ChildId, Hold, PollFinished, PollNow, PollOutcome, Release, SourcePolled, SourceScheduled, Stop,
-            StoreDocument,
+            AppraiseDocument, ChildId, Hold, PollFinished, PollNow, PollOutcome, Release, SourcePolled,
+            SourceScheduled, Stop, StoreDocument,
         },
     },
     config,
@@ -33,7 +35,7 @@ use crate::{
         window::Window,
     },
     resilience::breaker::Phase,
-    store::{Ingest, SourceRecord, StoreError},
+    store::{Ingest, Prospect, SourceRecord, StoreError},
 };
 
 /// Bodies above this are read on another thread, so that no source waits for them.
@@ -51,8 +53,12 @@ pub struct Seat {
     pub read: Read,
     /// Places for attempts, shared by all sources.
     pub limits: Rc<Limits>,
+    /// Pages of its items, shared by all sources.
+    pub articles: Rc<Articles>,
     /// Seed of its jitter.
     pub seed: u64,
+    /// Who knows which entries of a document are new.
+    pub appraiser: Recipient<AppraiseDocument>,
     /// Where documents go.
     pub documents: Recipient<StoreDocument>,
     /// Where results go.
@@ -72,7 +78,9 @@ pub struct SourceActor {
     fetcher: Rc<Fetcher>,
     read: Read,
     limits: Rc<Limits>,
+    articles: Rc<Articles>,
     rng: SmallRng,
+    appraiser: Recipient<AppraiseDocument>,
     documents: Recipient<StoreDocument>,
     results: Recipient<PollFinished>,
     schedule: Recipient<SourceScheduled>,
@@ -87,13 +95,29 @@ pub struct SourceActor {
 impl SourceActor {
     /// Ready to be started; it polls when its record says that it is due.
     pub fn new(seat: Seat) -> Self {
-        let Seat { source, record, fetcher, read, limits, seed, documents, results, schedule, watch, log } = seat;
+        let Seat {
+            source,
+            record,
+            fetcher,
+            read,
+            limits,
+            articles,
+            seed,
+            appraiser,
+            documents,
+            results,
+            schedule,
+            watch,
+            log,
+        } = seat;
         Self {
             poller: Poller::new(source.schedule, source.retry, source.breaker, record),
             fetcher: Rc::new(fetcher),
             read,
             limits,
+            articles,
             rng: SmallRng::seed_from_u64(seed),
+            appraiser,
             documents,
             results,
             schedule,
@@ -136,6 +160,7 @@ impl SourceActor {
             source: self.source.clone(),
             fetcher: self.fetcher.clone(),
             limits: self.limits.clone(),
+            enricher: self.enricher(),
             window: self.window.clone(),
             read: self.read,
             attempts,
@@ -156,6 +181,18 @@ impl SourceActor {
             actor.polling = false;
             actor.wake(ctx);
         }));
+    }
+
+    /// For a source whose items' pages are visited.
+    fn enricher(&self) -> Option<Enricher> {
+        self.source.enrich.as_ref()?;
+        let visitor = Visitor {
+            source: self.source.clone(),
+            fetcher: self.fetcher.clone(),
+            articles: self.articles.clone(),
+            limits: self.limits.clone(),
+        };
+        Some(Enricher { visitor, appraiser: self.appraiser.clone() })
     }
 
     /// Stores what came of a poll and reports it.
@@ -349,12 +386,19 @@ struct Poll {
     source: Arc<config::Source>,
     fetcher: Rc<Fetcher>,
     limits: Rc<Limits>,
+    enricher: Option<Enricher>,
     window: Arc<Window>,
     read: Read,
     attempts: u32,
     poller: Poller,
     rng: SmallRng,
     log: Logger,
+}
+
+/// What it takes to visit the pages of new items.
+struct Enricher {
+    visitor: Visitor,
+    appraiser: Recipient<AppraiseDocument>,
 }
 
 /// What came of a [`Poll`].
@@ -384,13 +428,16 @@ impl Poll {
         let mut started = None;
         loop {
             // waiting for a place counts neither for the attempt's deadline nor as its start
-            let place = self.limits.place(&self.source).await;
+            let place = self.limits.place(self.source.url.host_str().unwrap_or_default()).await;
             attempt += 1;
             let start = *started.get_or_insert_with(Timestamp::now);
             let result = self.attempt().await;
             drop(place);
             let failure = match result {
-                Ok(got) => return Polled { started: start, attempts: attempt, result: Ok(got) },
+                Ok(got) => {
+                    let result = self.enriched(got).await;
+                    return Polled { started: start, attempts: attempt, result };
+                }
                 Err(failure) => failure,
             };
             match self.poller.after_failure(attempt, self.attempts, &failure, &mut self.rng) {
@@ -435,5 +482,25 @@ impl Poll {
             document::read_guarded(read, &input)?
         };
         Ok(Got::Changed(Box::new(Changed { parsed, etag, last_modified, body_hash })))
+    }
+
+    /// Adds to the items that will be delivered what their own pages say. The poll's place is free meanwhile.
+    async fn enriched(&self, mut got: Got) -> Result<Got, Failure> {
+        let (Some(enricher), Got::Changed(changed)) = (&self.enricher, &mut got) else { return Ok(got) };
+        let Parsed { keys, candidates, .. } = &mut changed.parsed;
+        if candidates.is_empty() {
+            return Ok(got);
+        }
+        let outlines = candidates.iter().map(|candidate| candidate.outline(keys)).collect();
+        let prospect = Prospect { source: self.source.clone(), outlines };
+        let answer = enricher.appraiser.send(AppraiseDocument(prospect)).await.unwrap_or(Err(StoreError::Closed));
+        let accepted = answer.map_err(|error| Failure::fatal(ErrorKind::Store, error.to_string()))?;
+        let due = candidates.iter_mut().zip(accepted).filter(|(_, accepted)| *accepted);
+        let missed = enricher.visitor.enrich(due.map(|(candidate, _)| &mut candidate.item).collect()).await;
+        for Missed { what, url, failure } in missed {
+            info!(self.log, "an item goes without its {what}: {}", failure.message;
+                "kind" => failure.kind.to_string(), "url" => url);
+        }
+        Ok(got)
     }
 }
