@@ -163,7 +163,7 @@ impl Fetcher {
         // the credentials are in the settings now, and nothing else should have them
         let _ = url.set_username("");
         let _ = url.set_password(None);
-        let post = settings.post.as_ref().map(|body| Bytes::copy_from_slice(body.as_bytes()));
+        let post = settings.post.as_ref().map(|body| Bytes::copy_from_slice(body.expose().as_bytes()));
         Self { url, settings, post, dialer, idle: RefCell::new(None) }
     }
 

@@ -6,7 +6,6 @@ use std::{
     cell::{Cell, RefCell},
     rc::Rc,
     sync::Arc,
-    time::Duration,
 };
 
 use futures_util::{StreamExt, stream};
@@ -56,27 +55,29 @@ impl Visitor {
         let Some(rules) = &self.source.enrich else { return Vec::new() };
         let time = rules.timeout.unwrap_or(self.source.request.timeout);
         let visit = Visit { visitor: self, until: Instant::now() + time, missed: RefCell::default() };
-        let count = items.len();
-        let done = Cell::new(0);
+        let links: Vec<_> = items.iter().map(|item| item.link.as_deref().and_then(address)).collect();
+        let done: Vec<_> = links.iter().map(|_| Cell::new(false)).collect();
         // an image that is to be verified is none until it is
         let verified = |item: &mut Item| if rules.verify_image { item.image.take() } else { None };
         let items: Vec<_> = items.into_iter().map(|item| (verified(item), item)).collect();
-        let visits = stream::iter(items).for_each_concurrent(AT_ONCE, async |(listed, item)| {
-            visit.item(item, listed).await;
-            done.set(done.get() + 1);
+        let items = items.into_iter().zip(&links).zip(&done);
+        let visits = stream::iter(items).for_each_concurrent(AT_ONCE, async |(((listed, item), link), done)| {
+            visit.item(item, link.as_ref(), listed).await;
+            done.set(true);
         });
         let in_time = timeout_at(visit.until, visits).await.is_ok();
         let mut missed = visit.missed.into_inner();
-        if !in_time {
-            missed.push(out_of_time(count - done.get(), count, time));
+        let mut left = links.iter().zip(&done).filter(|(_, done)| !done.get()).map(|(link, _)| link);
+        if let Some(first) = left.next().filter(|_| !in_time) {
+            // one word for all: there may be hundreds
+            let (left, count) = (left.count() + 1, links.len());
+            let message = format!("{left} of {count} visits did not end within {}", humantime::format_duration(time));
+            let failure = Failure::transient(ErrorKind::Timeout, message);
+            let url = first.as_ref().map(|url| RedactedUrl(url).to_string()).unwrap_or_default();
+            missed.push(Missed { what: "details", url, failure });
         }
         missed
     }
-}
-
-fn out_of_time(left: usize, count: usize, time: Duration) -> Missed {
-    let message = format!("{left} of {count} were not done within {}", humantime::format_duration(time));
-    Missed { what: "details", url: String::new(), failure: Failure::transient(ErrorKind::Timeout, message) }
 }
 
 /// The visits of one poll.
@@ -88,9 +89,9 @@ struct Visit<'a> {
 
 impl Visit<'_> {
     /// `listed` is the image that the list had, where it is to be verified.
-    async fn item(&self, item: &mut Item, listed: Option<String>) {
-        let found = match item.link.as_deref().and_then(address) {
-            Some(link) => self.details(&link).await.map_err(|failure| self.miss("details", &link, failure)).ok(),
+    async fn item(&self, item: &mut Item, link: Option<&Url>, listed: Option<String>) {
+        let found = match link {
+            Some(link) => self.details(link).await.map_err(|failure| self.miss("details", link, failure)).ok(),
             None => None,
         };
         let verify = self.visitor.source.enrich.as_ref().is_some_and(|rules| rules.verify_image);

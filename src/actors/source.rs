@@ -78,9 +78,9 @@ pub struct SourceActor {
     fetcher: Rc<Fetcher>,
     read: Read,
     limits: Rc<Limits>,
-    articles: Rc<Articles>,
+    /// Of a source whose items' pages are visited.
+    enricher: Option<Rc<Enricher>>,
     rng: SmallRng,
-    appraiser: Recipient<AppraiseDocument>,
     documents: Recipient<StoreDocument>,
     results: Recipient<PollFinished>,
     schedule: Recipient<SourceScheduled>,
@@ -110,14 +110,18 @@ impl SourceActor {
             watch,
             log,
         } = seat;
+        let fetcher = Rc::new(fetcher);
+        let enricher = source.enrich.as_ref().map(|_| {
+            let (source, fetcher, limits) = (source.clone(), fetcher.clone(), limits.clone());
+            Rc::new(Enricher { visitor: Visitor { source, fetcher, articles, limits }, appraiser })
+        });
         Self {
             poller: Poller::new(source.schedule, source.retry, source.breaker, record),
-            fetcher: Rc::new(fetcher),
+            fetcher,
             read,
             limits,
-            articles,
+            enricher,
             rng: SmallRng::seed_from_u64(seed),
-            appraiser,
             documents,
             results,
             schedule,
@@ -160,7 +164,7 @@ impl SourceActor {
             source: self.source.clone(),
             fetcher: self.fetcher.clone(),
             limits: self.limits.clone(),
-            enricher: self.enricher(),
+            enricher: self.enricher.clone(),
             window: self.window.clone(),
             read: self.read,
             attempts,
@@ -181,18 +185,6 @@ impl SourceActor {
             actor.polling = false;
             actor.wake(ctx);
         }));
-    }
-
-    /// For a source whose items' pages are visited.
-    fn enricher(&self) -> Option<Enricher> {
-        self.source.enrich.as_ref()?;
-        let visitor = Visitor {
-            source: self.source.clone(),
-            fetcher: self.fetcher.clone(),
-            articles: self.articles.clone(),
-            limits: self.limits.clone(),
-        };
-        Some(Enricher { visitor, appraiser: self.appraiser.clone() })
     }
 
     /// Stores what came of a poll and reports it.
@@ -386,7 +378,7 @@ struct Poll {
     source: Arc<config::Source>,
     fetcher: Rc<Fetcher>,
     limits: Rc<Limits>,
-    enricher: Option<Enricher>,
+    enricher: Option<Rc<Enricher>>,
     window: Arc<Window>,
     read: Read,
     attempts: u32,
@@ -484,23 +476,31 @@ impl Poll {
         Ok(Got::Changed(Box::new(Changed { parsed, etag, last_modified, body_hash })))
     }
 
-    /// Adds to the items that will be delivered what their own pages say. The poll's place is free meanwhile.
+    /// Has the pages of new items visited. The poll's place is free meanwhile.
     async fn enriched(&self, mut got: Got) -> Result<Got, Failure> {
-        let (Some(enricher), Got::Changed(changed)) = (&self.enricher, &mut got) else { return Ok(got) };
-        let Parsed { keys, candidates, .. } = &mut changed.parsed;
-        if candidates.is_empty() {
-            return Ok(got);
-        }
-        let outlines = candidates.iter().map(|candidate| candidate.outline(keys)).collect();
-        let prospect = Prospect { source: self.source.clone(), outlines };
-        let answer = enricher.appraiser.send(AppraiseDocument(prospect)).await.unwrap_or(Err(StoreError::Closed));
-        let accepted = answer.map_err(|error| Failure::fatal(ErrorKind::Store, error.to_string()))?;
-        let due = candidates.iter_mut().zip(accepted).filter(|(_, accepted)| *accepted);
-        let missed = enricher.visitor.enrich(due.map(|(candidate, _)| &mut candidate.item).collect()).await;
-        for Missed { what, url, failure } in missed {
-            info!(self.log, "an item goes without its {what}: {}", failure.message;
-                "kind" => failure.kind.to_string(), "url" => url);
+        if let (Some(enricher), Got::Changed(changed)) = (&self.enricher, &mut got)
+            && !changed.parsed.candidates.is_empty()
+        {
+            // on the heap, for other sources' polls have no use for it
+            let missed = Box::pin(enricher.enrich(&mut changed.parsed)).await?;
+            for Missed { what, url, failure } in missed {
+                info!(self.log, "an item goes without its {what}: {}", failure.message;
+                    "kind" => failure.kind.to_string(), "url" => url);
+            }
         }
         Ok(got)
+    }
+}
+
+impl Enricher {
+    /// Adds to the items that will be delivered what their own pages say.
+    async fn enrich(&self, parsed: &mut Parsed) -> Result<Vec<Missed>, Failure> {
+        let Parsed { keys, candidates, .. } = parsed;
+        let outlines = candidates.iter().map(|candidate| candidate.outline(keys)).collect();
+        let prospect = Prospect { source: self.visitor.source.clone(), outlines };
+        let answer = self.appraiser.send(AppraiseDocument(prospect)).await.unwrap_or(Err(StoreError::Closed));
+        let accepted = answer.map_err(|error| Failure::fatal(ErrorKind::Store, error.to_string()))?;
+        let due = candidates.iter_mut().zip(accepted).filter(|(_, accepted)| *accepted);
+        Ok(self.visitor.enrich(due.map(|(candidate, _)| &mut candidate.item).collect()).await)
     }
 }

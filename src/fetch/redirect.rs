@@ -33,7 +33,7 @@ impl Path {
     /// From `start`, for the source at `home`.
     pub(super) fn new(home: &Url, mut start: Url, max: u32) -> Self {
         start.set_fragment(None);
-        let at_home = start.origin() == home.origin();
+        let at_home = start == *home || start.origin() == home.origin();
         Self { visited: vec![start], max, at_home, same_method: true, permanent: None, only_permanent: true }
     }
 

@@ -723,7 +723,7 @@ async fn our_own_daemon_is_reached_over_tcp_and_over_a_socket_file() {
 async fn a_body_is_posted_as_json_unless_headers_say_otherwise() {
     let farm = Farm::start();
     let feed = feed(&farm);
-    let posting = RequestSettings { post: Some("{\"query\":\"名\"}".into()), ..settings() };
+    let posting = RequestSettings { post: Some(Secret::new("{\"query\":\"名\"}".into())), ..settings() };
     // the answer is never asked for conditionally: the validators are of another question's answer, perhaps
     let asked = fetcher(&feed.url(), posting.clone());
     let first = document(asked.get(Validators::default()).await);
@@ -737,7 +737,7 @@ async fn a_body_is_posted_as_json_unless_headers_say_otherwise() {
     assert_eq!((request.header("if-none-match"), request.header("if-modified-since")), (None, None));
 
     let form = vec![("content-type".into(), Secret::new("application/x-www-form-urlencoded".into()))];
-    let form = RequestSettings { post: Some("a=b".into()), headers: form, ..settings() };
+    let form = RequestSettings { post: Some(Secret::new("a=b".into())), headers: form, ..settings() };
     get(&feed.url(), form).await.unwrap();
     let request = feed.requests().pop().unwrap();
     let types: Vec<_> = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("content-type")).collect();
@@ -753,7 +753,7 @@ async fn a_posted_body_follows_redirects_as_browsers_do_and_never_to_another_ori
     let farm = Farm::start();
     let other = Farm::start();
     let (start, home, away) = (farm.feed("start"), feed(&farm), feed(&other));
-    let posting = RequestSettings { post: Some("{}".into()), ..settings() };
+    let posting = RequestSettings { post: Some(Secret::new("{}".into())), ..settings() };
     for (status, target, method) in [
         (307, &home, "POST"),
         (308, &home, "POST"),
@@ -777,7 +777,7 @@ fn secretive() -> RequestSettings {
     RequestSettings {
         headers: vec![("X-Key".into(), Secret::new("k".into()))],
         basic_auth: Some(BasicAuth { user: "a".into(), password: Secret::new("b".into()) }),
-        post: Some("{\"key\":1}".into()),
+        post: Some(Secret::new("{\"key\":1}".into())),
         ..settings()
     }
 }

@@ -51,10 +51,14 @@ async fn connection(mut stream: Stream, number: u64, state: &Mutex<State>) -> io
     let mut received = Vec::new();
     while let Some(request) = request(&mut stream, &mut received, number).await? {
         let close = request.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        let name = feed_name(&request.path);
         let answer = {
             let mut state = lock(state);
             state.requests.push(request.clone());
-            match state.feeds.get_mut(feed_name(&request.path)) {
+            let (now, most) = state.under_way.entry(name.to_owned()).or_default();
+            *now += 1;
+            *most = (*now).max(*most);
+            match state.feeds.get_mut(name) {
                 Some(feed) => Answer {
                     fault: feed.fault.clone(),
                     document: feed.document(),
@@ -64,7 +68,11 @@ async fn connection(mut stream: Stream, number: u64, state: &Mutex<State>) -> io
                 None => Answer { fault: Some(Fault::Status(404)), ..Answer::default() },
             }
         };
-        let kept = play::play(&mut stream, &request, answer, close).await?;
+        let played = play::play(&mut stream, &request, answer, close).await;
+        if let Some((now, _)) = lock(state).under_way.get_mut(name) {
+            *now -= 1;
+        }
+        let kept = played?;
         if !kept || close {
             return stream.shutdown().await;
         }
