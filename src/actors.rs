@@ -3,8 +3,10 @@
 //! An actor imports no other actor's module, only [`messages`]; who is wired to whom is the
 //! business of the Supervisor and of the app.
 
+pub mod articles;
 pub mod death_watch;
 pub mod delivery;
+pub mod enrich;
 pub mod health;
 pub mod limits;
 pub mod messages;

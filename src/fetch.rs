@@ -16,7 +16,9 @@
 //! - A body that ends with the connection is whole, also where a TLS connection ends without its
 //!   `close_notify`, as with many servers; [`Document::certain`] tells, for there an attacker could have
 //!   cut it.
-//! - On a kept connection that the server has just closed, the request is sent once more, on a fresh one.
+//! - On a kept connection that the server has just closed, the request is sent once more, on a fresh one;
+//!   one with a body too, for what a source posts is a question and changes nothing.
+//! - What was posted is asked anew each time: no validators go with it.
 
 use std::{cell::RefCell, sync::Arc, time::Duration};
 
@@ -29,6 +31,7 @@ use futures_util::FutureExt;
 use jiff::Timestamp;
 use rustls::ClientConfig;
 use url::Url;
+use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::{
     config::RequestSettings,
@@ -78,6 +81,14 @@ impl Validators<'_> {
     }
 }
 
+/// What is hoped for at a URL: the server is told, and may choose by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Document,
+    Page,
+    Image,
+}
+
 /// A successful attempt.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "there is one for each attempt in flight, and it is moved twice")]
@@ -125,10 +136,13 @@ pub struct Document {
     pub certain: bool,
 }
 
-/// Fetches one source. It belongs to one thread, and to one attempt at a time.
+/// Fetches one source, and what its items link to. It belongs to one thread, and makes one attempt at the
+/// source itself at a time.
 pub struct Fetcher {
     url: Url,
     settings: Arc<RequestSettings>,
+    /// The body to POST to the URL.
+    post: Option<Bytes>,
     dialer: Dialer,
     /// With `keep_alive`: the last connection and the origin it leads to.
     idle: RefCell<Option<(url::Origin, Handle)>>,
@@ -149,7 +163,8 @@ impl Fetcher {
         // the credentials are in the settings now, and nothing else should have them
         let _ = url.set_username("");
         let _ = url.set_password(None);
-        Self { url, settings, dialer, idle: RefCell::new(None) }
+        let post = settings.post.as_ref().map(|body| Bytes::copy_from_slice(body.expose().as_bytes()));
+        Self { url, settings, post, dialer, idle: RefCell::new(None) }
     }
 
     /// One attempt, within the settings' `timeout`.
@@ -164,16 +179,15 @@ impl Fetcher {
     }
 
     async fn attempt(&self, validators: Validators<'_>) -> Result<Answer, Failure> {
+        let validators = if self.post.is_some() { Validators::default() } else { validators };
         let conditional = headers::conditional(validators);
-        let mut path = Path::new(self.url.clone(), self.settings.max_redirects);
+        let mut path = self.path(&self.url);
         loop {
             let url = path.current();
             let told = |fault: Fault| fault.failure(&peer(url));
-            // made for each hop anew: cheaper than keeping them for as long as nothing is asked
-            let request = Request::new(Method::GET, url)
-                .map_err(|fault| Failure { retry: false, ..fault.failure(&peer(url)) })?;
-            let headers = headers::configured(&self.settings, path.at_home());
-            let (handle, head) = self.ask(url, &request, || headers.iter().chain(&conditional)).await.map_err(told)?;
+            let body = self.post.as_ref().filter(|_| path.carries_body());
+            let headers = headers::configured(&self.settings, Wanted::Document, path.at_home(), body.is_some());
+            let (handle, head) = self.ask(url, body, || headers.iter().chain(&conditional)).await?;
             let status = head.status().as_u16();
             match (status, head.headers().get(header::LOCATION)) {
                 (200 | 203, _) => {
@@ -201,22 +215,118 @@ impl Fetcher {
         }
     }
 
+    /// Reads a page that an item of the source links to. What was configured for the source is sent to its
+    /// own origin only; address guard, redirects and limits are the same. The caller keeps the deadline.
+    ///
+    /// # Errors
+    /// As [`Fetcher::get`]; `malformed` for what is no text.
+    pub async fn visit(&self, url: &Url) -> Result<Document, Failure> {
+        let mut path = self.path(url);
+        let (handle, head) = self.follow(&mut path, Wanted::Page).await?;
+        let url = path.current();
+        let told = |fault: Fault| fault.failure(&peer(url));
+        if let Some(media_type) = media_type(head.headers()).filter(|media_type| !is_page(media_type)) {
+            let message = format!("{media_type:?} is no page ({})", peer(url));
+            return Err(Failure::fatal(ErrorKind::Malformed, message));
+        }
+        let document = self.document(url, &handle, &head).await.map_err(told)?;
+        Ok(Document { final_url: url.clone(), hops: path.hops(), ..document })
+    }
+
+    /// The media type of what is at the URL, such as `image/png`; empty where none is said. It is asked for
+    /// one byte, and no more than comes with the head is read. Else as [`Fetcher::visit`].
+    ///
+    /// # Errors
+    /// As [`Fetcher::get`].
+    pub async fn media_type(&self, url: &Url) -> Result<String, Failure> {
+        let mut path = self.path(url);
+        let (_, head) = self.follow(&mut path, Wanted::Image).await?;
+        Ok(media_type(head.headers()).unwrap_or_default())
+    }
+
+    /// Two visits with the same mark are the same request, sent the same way.
+    pub fn mark(&self, url: &Url) -> u128 {
+        let settings = &self.settings;
+        let mut hasher = Xxh3Default::new();
+        let mut add = |part: &[u8]| {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        };
+        add(&url.as_str().as_bytes()[..url[..url::Position::AfterQuery].len()]);
+        add(&[u8::from(settings.allow_private_addresses)]);
+        add(&settings.max_body.to_le_bytes());
+        add(&settings.max_redirects.to_le_bytes());
+        for root in settings.extra_roots.iter() {
+            add(root);
+        }
+        add(settings.proxy.as_ref().map_or("", |proxy| proxy.expose().as_str()).as_bytes());
+        let at_home = url.origin() == self.url.origin();
+        for (name, value) in headers::configured(settings, Wanted::Page, at_home, false) {
+            add(name.as_str().as_bytes());
+            add(value.as_bytes());
+        }
+        hasher.digest128()
+    }
+
+    fn path(&self, start: &Url) -> Path {
+        Path::new(&self.url, start.clone(), self.settings.max_redirects)
+    }
+
+    /// GETs what is at the start of the path or where it leads, as far as the head of a 200, 203 or, for an
+    /// image, 206.
+    async fn follow(&self, path: &mut Path, wanted: Wanted) -> Result<(Handle, Head), Failure> {
+        loop {
+            let url = path.current();
+            let mut headers = headers::configured(&self.settings, wanted, path.at_home(), false);
+            if wanted == Wanted::Image {
+                headers.push((header::RANGE, HeaderValue::from_static("bytes=0-0")));
+            }
+            let (handle, head) = self.send(url, &headers).await?;
+            let status = head.status().as_u16();
+            match (status, head.headers().get(header::LOCATION)) {
+                (200 | 203, _) => return Ok((handle, head)),
+                (206, _) if wanted == Wanted::Image => return Ok((handle, head)),
+                (status, Some(location)) if redirect::is_redirect(status) => {
+                    path.follow(status, location.as_bytes())?
+                }
+                _ => return Err(classify::status(status, None, &peer(url))),
+            }
+        }
+    }
+
+    /// Sends a GET over a connection of its own: visits are many at a time, and seldom to the same server.
+    async fn send(&self, url: &Url, headers: &[(HeaderName, HeaderValue)]) -> Result<(Handle, Head), Failure> {
+        let request = request(Method::GET, url)?;
+        let told = |fault: Fault| fault.failure(&peer(url));
+        let handle = Handle::new(self.dialer.dial(url).await.map_err(told)?);
+        let head = exchange(&handle, &request, headers.iter(), None, false).await.map_err(told)?;
+        Ok((handle, head))
+    }
+
     /// Sends the request, over the idle connection if there is one that fits.
-    async fn ask<'a, I>(&self, url: &Url, request: &Request, headers: impl Fn() -> I) -> Result<(Handle, Head), Fault>
+    async fn ask<'a, I>(
+        &self,
+        url: &Url,
+        body: Option<&Bytes>,
+        headers: impl Fn() -> I,
+    ) -> Result<(Handle, Head), Failure>
     where
         I: Iterator<Item = &'a (HeaderName, HeaderValue)>,
     {
+        // made for each hop anew: cheaper than keeping them for as long as nothing is asked
+        let request = request(if body.is_some() { Method::POST } else { Method::GET }, url)?;
+        let told = |fault: Fault| fault.failure(&peer(url));
         let keep_alive = self.settings.keep_alive;
         if let Some(handle) = self.idle_for(url).await {
-            match exchange(&handle, request, headers(), None, keep_alive).await {
+            match exchange(&handle, &request, headers(), body.cloned(), keep_alive).await {
                 Ok(head) => return Ok((handle, head)),
                 // closed under our hands, and not a byte of an answer: a fresh one, now
                 Err(Fault::Cut(_) | Fault::Io(_)) if !handle.answered() => {}
-                Err(fault) => return Err(fault),
+                Err(fault) => return Err(told(fault)),
             }
         }
-        let handle = Handle::new(self.dialer.dial(url).await?);
-        let head = exchange(&handle, request, headers(), None, keep_alive).await?;
+        let handle = Handle::new(self.dialer.dial(url).await.map_err(told)?);
+        let head = exchange(&handle, &request, headers(), body.cloned(), keep_alive).await.map_err(told)?;
         Ok((handle, head))
     }
 
@@ -253,6 +363,23 @@ impl Fetcher {
             certain: received.certain,
         })
     }
+}
+
+/// What is asked of a URL. One that cannot be sent will not be the next time either.
+fn request(method: Method, url: &Url) -> Result<Request, Failure> {
+    Request::new(method, url).map_err(|fault| Failure { retry: false, ..fault.failure(&peer(url)) })
+}
+
+/// `Content-Type` without its parameters, lowercased.
+fn media_type(headers: &HeaderMap) -> Option<String> {
+    let value = std::str::from_utf8(headers.get(header::CONTENT_TYPE)?.as_bytes()).ok()?;
+    let essence = value.split([';', ',']).next().unwrap_or_default().trim();
+    (!essence.is_empty()).then(|| essence.chars().take(100).collect::<String>().to_ascii_lowercase())
+}
+
+/// Whether details may be looked for in it: a few servers call their pages plain text or XML.
+fn is_page(media_type: &str) -> bool {
+    media_type.starts_with("text/") || matches!(media_type, "application/xhtml+xml" | "application/xml")
 }
 
 fn retry_after_of(status: u16, headers: &HeaderMap) -> Option<Duration> {

@@ -8,10 +8,12 @@
 //! | places that are items | [`html`], [`json`] |
 //! | what a field gives there | [`field`] |
 //! | what an element says: words, moments, addresses | [`text`], [`time`], [`image`] |
+//! | what an item's own page adds | [`article`]: `metadata`, `linked_data` |
 //!
 //! A page is somebody else's, and changes when they like. Rules that no longer fit are an error
 //! ([`Error::Selector`]), never an empty list.
 
+pub mod article;
 pub mod dom;
 pub mod encoding;
 mod extract;
@@ -19,6 +21,8 @@ pub mod field;
 pub mod html;
 pub mod image;
 pub mod json;
+mod linked_data;
+mod metadata;
 pub mod rules;
 pub mod text;
 pub mod time;

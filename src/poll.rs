@@ -3,9 +3,11 @@
 //! The next request of a source waits for the latest of three: its schedule, what `Retry-After` asked
 //! for, and its breaker. All three are part of its [`SourceRecord`] and survive restarts.
 
+pub mod article;
 pub mod document;
 pub mod drift;
 pub mod filter;
+pub mod recent;
 pub mod window;
 
 use std::time::Duration;

@@ -8,6 +8,7 @@
 mod commits;
 mod database;
 mod engine;
+mod fate;
 mod ingest;
 mod outbox;
 mod pack;
@@ -33,6 +34,7 @@ use crate::{
     resilience::breaker::Breaker,
 };
 use engine::{Command, Engine, Reply};
+pub use fate::Outline;
 
 /// How a store is opened.
 #[derive(Debug, Clone)]
@@ -181,6 +183,11 @@ impl Store {
     /// Stores a poll's new document in one atomic step.
     pub async fn ingest(&self, ingest: Ingest) -> Result<Ingested, StoreError> {
         self.ask(|reply| Command::Ingest(Box::new(ingest), reply)).await
+    }
+
+    /// For each of a document's entries, whether [`Store::ingest`] would queue it. Changes nothing.
+    pub async fn would_accept(&self, prospect: Prospect) -> Result<Vec<bool>, StoreError> {
+        self.ask(|reply| Command::WouldAccept(Box::new(prospect), reply)).await
     }
 
     /// Writes records of sources.
@@ -343,10 +350,22 @@ pub struct Ingest {
 pub struct Candidate {
     /// Its place in the document.
     pub index: usize,
-    /// The entry itself.
+    /// The entry itself, with what its own page adds.
     pub item: Item,
+    /// The time that the document has for it: what is newest at a first poll does not change with what the
+    /// entries' pages say.
+    pub listed: Option<Timestamp>,
     /// Whether `include` and `exclude` let it pass; if not, it is marked seen and goes nowhere.
     pub passes: bool,
+}
+
+/// Entries of a document that is about to be stored.
+#[derive(Debug, Clone)]
+pub struct Prospect {
+    /// The source as configured.
+    pub source: Arc<config::Source>,
+    /// Of the candidates, in their order.
+    pub outlines: Vec<Outline>,
 }
 
 /// What came of an [`Ingest`].

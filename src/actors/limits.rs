@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::config::{Concurrency, Source};
+use crate::config::Concurrency;
 
 /// Shared by the sources of one arbiter.
 #[derive(Debug)]
@@ -34,10 +34,10 @@ impl Limits {
         Self { total: Arc::new(Semaphore::new(concurrency.total.clamp(1, Semaphore::MAX_PERMITS))), per_host }
     }
 
-    /// Waits for a place. The host's comes first, so that a crowd waiting for one host takes no places
+    /// Waits for a place for an attempt at `host`. The host's comes first, so that a crowd waiting for one host takes no places
     /// from the others.
-    pub async fn place(&self, source: &Source) -> Place {
-        let host = self.per_host.as_ref().map(|limit| limit.semaphore(source.url.host_str().unwrap_or_default()));
+    pub async fn place(&self, host: &str) -> Place {
+        let host = self.per_host.as_ref().map(|limit| limit.semaphore(host));
         let host = match host {
             Some(host) => host.acquire_owned().await.ok(),
             None => None,

@@ -10,7 +10,7 @@ pub use crate::health::event::{
 use crate::{
     health::report::{HealthReport, SourceReport},
     model::Name,
-    store::{Ingest, Ingested, SourceRecord, StoreError},
+    store::{Ingest, Ingested, Prospect, SourceRecord, StoreError},
 };
 
 // What Health is told are values of its own; here they become messages:
@@ -101,6 +101,11 @@ pub enum Role {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Ingested, StoreError>")]
 pub struct StoreDocument(pub Ingest);
+
+/// Source → Supervisor: which entries of a document would be queued if it were stored now?
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<bool>, StoreError>")]
+pub struct AppraiseDocument(pub Prospect);
 
 /// Source → Supervisor: a poll ended. Exactly one for each poll, whatever came of it.
 #[derive(Debug, Message)]

@@ -22,11 +22,13 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::{
     actors::{
+        articles::Articles,
         death_watch::DeathWatch,
+        enrich::{Missed, Visitor},
         limits::Limits,
         messages::{
-            ChildId, Hold, PollFinished, PollNow, PollOutcome, Release, SourcePolled, SourceScheduled, Stop,
-            StoreDocument,
+            AppraiseDocument, ChildId, Hold, PollFinished, PollNow, PollOutcome, Release, SourcePolled,
+            SourceScheduled, Stop, StoreDocument,
         },
     },
     config,
@@ -40,7 +42,7 @@ use crate::{
     },
     resilience::breaker::Phase,
     store::{
-        Ingest, SourceRecord, StoreError,
+        Ingest, Prospect, SourceRecord, StoreError,
         saved_page::{About, SavedPages},
     },
 };
@@ -62,8 +64,12 @@ pub struct Seat {
     pub limits: Rc<Limits>,
     /// Where a page is kept that its selectors do not fit.
     pub pages: SavedPages,
+    /// Pages of its items, shared by all sources.
+    pub articles: Rc<Articles>,
     /// Seed of its jitter.
     pub seed: u64,
+    /// Who knows which entries of a document are new.
+    pub appraiser: Recipient<AppraiseDocument>,
     /// Where documents go.
     pub documents: Recipient<StoreDocument>,
     /// Where results go.
@@ -84,6 +90,8 @@ pub struct SourceActor {
     read: Read,
     limits: Rc<Limits>,
     pages: SavedPages,
+    /// Of a source whose items' pages are visited.
+    enricher: Option<Rc<Enricher>>,
     rng: SmallRng,
     documents: Recipient<StoreDocument>,
     results: Recipient<PollFinished>,
@@ -99,14 +107,34 @@ pub struct SourceActor {
 impl SourceActor {
     /// Ready to be started; it polls when its record says that it is due.
     pub fn new(seat: Seat) -> Self {
-        let Seat { source, record, fetcher, read, limits, pages, seed, documents, results, schedule, watch, log } =
-            seat;
-        Self {
-            poller: Poller::new(source.schedule, source.retry, source.breaker, record),
-            fetcher: Rc::new(fetcher),
+        let Seat {
+            source,
+            record,
+            fetcher,
             read,
             limits,
             pages,
+            articles,
+            seed,
+            appraiser,
+            documents,
+            results,
+            schedule,
+            watch,
+            log,
+        } = seat;
+        let fetcher = Rc::new(fetcher);
+        let enricher = source.enrich.as_ref().map(|_| {
+            let (source, fetcher, limits) = (source.clone(), fetcher.clone(), limits.clone());
+            Rc::new(Enricher { visitor: Visitor { source, fetcher, articles, limits }, appraiser })
+        });
+        Self {
+            poller: Poller::new(source.schedule, source.retry, source.breaker, record),
+            fetcher,
+            read,
+            limits,
+            pages,
+            enricher,
             rng: SmallRng::seed_from_u64(seed),
             documents,
             results,
@@ -151,6 +179,7 @@ impl SourceActor {
             fetcher: self.fetcher.clone(),
             limits: self.limits.clone(),
             pages: self.pages.clone(),
+            enricher: self.enricher.clone(),
             window: self.window.clone(),
             read: self.read,
             attempts,
@@ -368,12 +397,19 @@ struct Poll {
     fetcher: Rc<Fetcher>,
     limits: Rc<Limits>,
     pages: SavedPages,
+    enricher: Option<Rc<Enricher>>,
     window: Arc<Window>,
     read: Read,
     attempts: u32,
     poller: Poller,
     rng: SmallRng,
     log: Logger,
+}
+
+/// What it takes to visit the pages of new items.
+struct Enricher {
+    visitor: Visitor,
+    appraiser: Recipient<AppraiseDocument>,
 }
 
 /// What came of a [`Poll`].
@@ -403,13 +439,16 @@ impl Poll {
         let mut started = None;
         loop {
             // waiting for a place counts neither for the attempt's deadline nor as its start
-            let place = self.limits.place(&self.source).await;
+            let place = self.limits.place(self.source.url.host_str().unwrap_or_default()).await;
             attempt += 1;
             let start = *started.get_or_insert_with(Timestamp::now);
             let result = self.attempt().await;
             drop(place);
             let failure = match result {
-                Ok(got) => return Polled { started: start, attempts: attempt, result: Ok(got) },
+                Ok(got) => {
+                    let result = self.enriched(got).await;
+                    return Polled { started: start, attempts: attempt, result };
+                }
                 Err(failure) => failure,
             };
             match self.poller.after_failure(attempt, self.attempts, &failure, &mut self.rng) {
@@ -469,6 +508,7 @@ impl Poll {
         };
         Ok(Got::Changed(Box::new(Changed { parsed, etag, last_modified, body_hash })))
     }
+
     /// Keeps the page that the selectors did not fit, and says so.
     async fn kept(&self, page: Arc<Input>, mut failure: Failure) -> Failure {
         let pages = self.pages.clone();
@@ -482,5 +522,33 @@ impl Poll {
             Err(error) => warn!(self.log, "the page could not be kept for repair: {error}"; "kind" => "selector"),
         }
         failure
+    }
+
+    /// Has the pages of new items visited. The poll's place is free meanwhile.
+    async fn enriched(&self, mut got: Got) -> Result<Got, Failure> {
+        if let (Some(enricher), Got::Changed(changed)) = (&self.enricher, &mut got)
+            && !changed.parsed.candidates.is_empty()
+        {
+            // on the heap, for other sources' polls have no use for it
+            let missed = Box::pin(enricher.enrich(&mut changed.parsed)).await?;
+            for Missed { what, url, failure } in missed {
+                info!(self.log, "an item goes without its {what}: {}", failure.message;
+                    "kind" => failure.kind.to_string(), "url" => url);
+            }
+        }
+        Ok(got)
+    }
+}
+
+impl Enricher {
+    /// Adds to the items that will be delivered what their own pages say.
+    async fn enrich(&self, parsed: &mut Parsed) -> Result<Vec<Missed>, Failure> {
+        let Parsed { keys, candidates, .. } = parsed;
+        let outlines = candidates.iter().map(|candidate| candidate.outline(keys)).collect();
+        let prospect = Prospect { source: self.visitor.source.clone(), outlines };
+        let answer = self.appraiser.send(AppraiseDocument(prospect)).await.unwrap_or(Err(StoreError::Closed));
+        let accepted = answer.map_err(|error| Failure::fatal(ErrorKind::Store, error.to_string()))?;
+        let due = candidates.iter_mut().zip(accepted).filter(|(_, accepted)| *accepted);
+        Ok(self.visitor.enrich(due.map(|(candidate, _)| &mut candidate.item).collect()).await)
     }
 }

@@ -18,13 +18,14 @@ use tokio::time::timeout;
 
 use crate::{
     actors::{
+        articles::Articles,
         death_watch::{ChildTerminated, DeathWatch},
         delivery::{self, DeliveryActor},
         limits::Limits,
         messages::{
-            ChildId, Configured, ConfiguredSource, DeliveryReported, GetLiveness, GetReadiness, Hold, OutageBegan,
-            OutageEnded, OutboxReady, Ping, PollFinished, PollNow, PollOutcome, ProbeNow, Release, Role, SourcePolled,
-            SourceScheduled, Stop, StoreDocument,
+            AppraiseDocument, ChildId, Configured, ConfiguredSource, DeliveryReported, GetLiveness, GetReadiness, Hold,
+            OutageBegan, OutageEnded, OutboxReady, Ping, PollFinished, PollNow, PollOutcome, ProbeNow, Release, Role,
+            SourcePolled, SourceScheduled, Stop, StoreDocument,
         },
         source::{self, SourceActor},
     },
@@ -89,6 +90,7 @@ pub struct Supervisor {
     seat: Seat,
     rng: SmallRng,
     limits: Rc<Limits>,
+    articles: Rc<Articles>,
     governor: Rc<RefCell<Governor>>,
     sources: BTreeMap<Name, Child<SourceActor>>,
     deliveries: BTreeMap<Name, Child<DeliveryActor>>,
@@ -133,6 +135,7 @@ impl Supervisor {
         Self {
             rng: SmallRng::seed_from_u64(seat.seed),
             limits: Rc::new(Limits::new(seat.config.concurrency)),
+            articles: Rc::default(),
             governor: Rc::new(RefCell::new(Governor::new(seat.config.discord))),
             sources: BTreeMap::new(),
             deliveries: BTreeMap::new(),
@@ -230,7 +233,9 @@ impl Supervisor {
             read: self.seat.read,
             limits: self.limits.clone(),
             pages: SavedPages::new(&self.seat.config.state_dir),
+            articles: self.articles.clone(),
             seed: rand::Rng::next_u64(&mut self.rng),
+            appraiser: ctx.address().recipient(),
             documents: ctx.address().recipient(),
             results: ctx.address().recipient(),
             schedule: self.seat.health.scheduled.clone(),
@@ -381,6 +386,15 @@ impl Handler<StoreDocument> for Supervisor {
             }
             Ok(ingested)
         })
+    }
+}
+
+impl Handler<AppraiseDocument> for Supervisor {
+    type Result = ResponseFuture<Result<Vec<bool>, StoreError>>;
+
+    fn handle(&mut self, AppraiseDocument(prospect): AppraiseDocument, _: &mut Self::Context) -> Self::Result {
+        let store = self.seat.store.clone();
+        Box::pin(async move { store.would_accept(prospect).await })
     }
 }
 

@@ -1,16 +1,21 @@
 //! `preview SOURCE`: what one source would deliver, as it would look.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{collections::HashSet, process::ExitCode, rc::Rc, sync::Arc};
 
 use jiff::Timestamp;
 
 use crate::{
+    actors::{
+        enrich::{Missed, Visitor},
+        limits::Limits,
+    },
     app::ask::{Read, ask, read},
-    config::{self, Config},
+    config::{Config, Source},
     delivery,
-    fetch::Tls,
+    fetch::{Fetcher, Tls},
     identity::{self, Keys},
     model::{ErrorKind, Failure},
+    poll::document::Parsed,
     store::{Delivery, saved_page::SavedPages},
 };
 
@@ -23,6 +28,9 @@ pub struct Options {
     pub from_saved: bool,
 }
 
+/// Pages visited for a preview.
+const MOST_VISITS: usize = 10;
+
 /// Fetches the source called `name` once and prints its items, newest last, as each of its destinations
 /// would get them. Exit status 0; 2 if there is no such source; 3 if it fails.
 pub fn run(config: &Config, name: &str, options: Options) -> ExitCode {
@@ -31,10 +39,18 @@ pub fn run(config: &Config, name: &str, options: Options) -> ExitCode {
         anstream::eprintln!("error: there is no source {name:?}; there are: {}", names.join(", "));
         return ExitCode::from(2);
     };
-    let result = if options.from_saved {
-        from_saved(source, &SavedPages::new(&config.state_dir))
+    let (result, left) = if options.from_saved {
+        (from_saved(source, &SavedPages::new(&config.state_dir)), 0)
     } else {
-        actix::System::new().block_on(async { ask(source, &Tls::new()).await }).result
+        actix::System::new().block_on(async {
+            let tls = Tls::new();
+            let mut result = ask(source, &tls).await.result;
+            let left = match &mut result {
+                Ok(read) => enrich(source, config, &tls, &mut read.parsed).await,
+                Err(_) => 0,
+            };
+            (result, left)
+        })
     };
     let read = match result {
         Ok(read) => read,
@@ -61,12 +77,13 @@ pub fn run(config: &Config, name: &str, options: Options) -> ExitCode {
         }
     }
     let advice: String = read.advice.iter().map(|advice| format!("; {advice}")).collect();
-    anstream::eprintln!("{all} items, {kept_out} kept out by the filters{advice}");
+    let left = if left > 0 { format!("; the pages of the {left} oldest were not visited") } else { String::new() };
+    anstream::eprintln!("{all} items, {kept_out} kept out by the filters{left}{advice}");
     ExitCode::SUCCESS
 }
 
 /// Reads the page that was kept of a source by its rules as they are now.
-fn from_saved(source: &Arc<config::Source>, pages: &SavedPages) -> Result<Read, Failure> {
+fn from_saved(source: &Arc<Source>, pages: &SavedPages) -> Result<Read, Failure> {
     let page = pages
         .load(&source.name)
         .map_err(|error| Failure::fatal(ErrorKind::Store, format!("the page kept of it cannot be read: {error}")))?
@@ -77,4 +94,30 @@ fn from_saved(source: &Arc<config::Source>, pages: &SavedPages) -> Result<Read, 
     let about = page.about;
     anstream::eprintln!("the page as fetched at {:.0}, of which was said: {}", about.fetched_at, about.error);
     read(source, page.body.into(), about.content_type, about.url)
+}
+
+/// Visits the pages of the newest items that pass, where the source has that done. How many were left.
+async fn enrich(source: &Arc<Source>, config: &Config, tls: &Tls, parsed: &mut Parsed) -> usize {
+    if source.enrich.is_none() {
+        return 0;
+    }
+    let roots = tls.with_roots(&source.request.extra_roots);
+    let visitor = Visitor {
+        source: source.clone(),
+        fetcher: Rc::new(Fetcher::new(source.url.clone(), source.request.clone(), roots)),
+        articles: Rc::default(),
+        limits: Rc::new(Limits::new(config.concurrency)),
+    };
+    let mut passing: Vec<_> = parsed.candidates.iter_mut().filter(|candidate| candidate.passes).collect();
+    let times: Vec<_> = passing.iter().map(|candidate| candidate.listed).collect();
+    let order = identity::delivery_order(&times);
+    let newest: HashSet<usize> = order.into_iter().rev().take(MOST_VISITS).collect();
+    let left = passing.len() - newest.len();
+    let mut place = 0..;
+    passing.retain(|_| place.next().is_some_and(|place| newest.contains(&place)));
+    let missed = visitor.enrich(passing.into_iter().map(|candidate| &mut candidate.item).collect()).await;
+    for Missed { what, url, failure } in missed {
+        anstream::eprintln!("an item goes without its {what}: {failure} ({url})");
+    }
+    left
 }

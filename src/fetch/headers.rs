@@ -4,7 +4,7 @@ use awc::http::header::{self, HeaderName, HeaderValue};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use url::Url;
 
-use super::Validators;
+use super::{Validators, Wanted};
 use crate::{
     config::{BasicAuth, RequestSettings},
     model::Secret,
@@ -14,13 +14,24 @@ use crate::{
 const ACCEPT: &str = "application/rss+xml, application/atom+xml, application/rdf+xml;q=0.9, \
                       application/feed+json;q=0.9, application/xml;q=0.8, text/xml;q=0.8, */*;q=0.5";
 
+const ACCEPT_PAGE: &str = "text/html, application/xhtml+xml;q=0.9, */*;q=0.5";
+const ACCEPT_IMAGE: &str = "image/*, */*;q=0.1";
+
 /// In the order in which they are given.
 pub(super) type Headers = Vec<(HeaderName, HeaderValue)>;
 
 /// What is sent to the configured origin (`at_home`), or to any other: there, nothing that was configured.
-pub(super) fn configured(settings: &RequestSettings, at_home: bool) -> Headers {
+/// A body is JSON unless they say otherwise.
+pub(super) fn configured(settings: &RequestSettings, wanted: Wanted, at_home: bool, with_body: bool) -> Headers {
+    let accept = match wanted {
+        Wanted::Document => ACCEPT,
+        Wanted::Page => ACCEPT_PAGE,
+        Wanted::Image => ACCEPT_IMAGE,
+    };
+    let json = with_body.then(|| HeaderValue::from_static("application/json"));
     let usual = [
-        (header::ACCEPT, Some(HeaderValue::from_static(ACCEPT))),
+        (header::ACCEPT, Some(HeaderValue::from_static(accept))),
+        (header::CONTENT_TYPE, json),
         (header::ACCEPT_ENCODING, Some(HeaderValue::from_static("gzip"))),
         (header::USER_AGENT, HeaderValue::from_bytes(settings.user_agent.as_bytes()).ok()),
     ];

@@ -20,17 +20,21 @@ pub(super) struct Path {
     /// Every URL asked so far, without fragments; the last is the current one.
     visited: Vec<Url>,
     max: u32,
-    /// Still at the origin of the first URL, and never away from it.
+    /// Still at the source's own origin, and never away from it.
     at_home: bool,
+    /// No redirect said to go on with GET.
+    same_method: bool,
     /// As far as permanent redirects alone have led.
     permanent: Option<Url>,
     only_permanent: bool,
 }
 
 impl Path {
-    pub(super) fn new(mut start: Url, max: u32) -> Self {
+    /// From `start`, for the source at `home`.
+    pub(super) fn new(home: &Url, mut start: Url, max: u32) -> Self {
         start.set_fragment(None);
-        Self { visited: vec![start], max, at_home: true, permanent: None, only_permanent: true }
+        let at_home = start == *home || start.origin() == home.origin();
+        Self { visited: vec![start], max, at_home, same_method: true, permanent: None, only_permanent: true }
     }
 
     /// What is asked next, or was asked last.
@@ -44,9 +48,15 @@ impl Path {
     }
 
     /// Whether the configured headers and credentials may be sent: never again once the path has left
-    /// the first URL's origin, for a foreign server would choose what they are sent to.
+    /// the source's origin, for a foreign server would choose what they are sent to.
     pub(super) fn at_home(&self) -> bool {
         self.at_home
+    }
+
+    /// Whether a body that was sent to the first URL is sent on: 307 and 308 ask for that, and only at home
+    /// is it done. With any other redirect, browsers go on with GET.
+    pub(super) fn carries_body(&self) -> bool {
+        self.at_home && self.same_method
     }
 
     /// Where the configured URL has moved to for good.
@@ -82,6 +92,7 @@ impl Path {
             return Err(Failure::fatal(ErrorKind::RedirectLoop, message));
         }
         self.at_home &= from.origin() == to.origin();
+        self.same_method &= matches!(status, 307 | 308);
         self.only_permanent &= is_permanent(status);
         if self.only_permanent {
             self.permanent = Some(to.clone());
@@ -96,7 +107,8 @@ mod tests {
     use super::*;
 
     fn path(start: &str) -> Path {
-        Path::new(Url::parse(start).unwrap(), 3)
+        let start = Url::parse(start).unwrap();
+        Path::new(&start, start.clone(), 3)
     }
 
     fn led(start: &str, location: &str) -> String {
@@ -149,6 +161,33 @@ mod tests {
         assert!(!path.at_home());
         path.follow(302, b"http://h/2").unwrap();
         assert!(!path.at_home());
+    }
+
+    #[test]
+    fn what_begins_abroad_is_never_at_home() {
+        let home = Url::parse("http://h/0").unwrap();
+        let mut path = Path::new(&home, Url::parse("http://other/").unwrap(), 3);
+        assert!(!path.at_home());
+        path.follow(302, b"http://h/0").unwrap();
+        assert!(!path.at_home());
+        assert!(Path::new(&home, Url::parse("http://h/elsewhere#here").unwrap(), 3).at_home());
+    }
+
+    #[test]
+    fn a_body_goes_on_as_browsers_have_it_and_not_abroad() {
+        let carried = |steps: &[(u16, &str)]| {
+            let mut path = path("http://h/0");
+            steps.iter().for_each(|(status, to)| path.follow(*status, to.as_bytes()).unwrap());
+            path.carries_body()
+        };
+        assert!(carried(&[]));
+        assert!(carried(&[(307, "/1"), (308, "/2")]));
+        for status in [301, 302, 303] {
+            assert!(!carried(&[(status, "/1")]), "{status}");
+            assert!(!carried(&[(status, "/1"), (307, "/2")]), "{status}");
+        }
+        assert!(!carried(&[(307, "http://other/")]));
+        assert!(!carried(&[(307, "http://other/"), (307, "http://h/1")]));
     }
 
     #[test]

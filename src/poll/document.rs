@@ -130,7 +130,7 @@ fn from_rules(
     let unseen = unseen.filter(|(_, keys)| seen.binary_search(&keys.strongest()).is_err());
     let candidates = unseen.map(|((index, item), _)| {
         let passes = filter::passes(&input.source.filter, &item);
-        Candidate { index, item, passes }
+        Candidate::new(index, item, passes)
     });
     Ok(Parsed {
         candidates: candidates.collect(),
@@ -166,7 +166,7 @@ fn read_entries(
         if seen.binary_search(&keys.strongest()).is_err() {
             let Some(item) = entry.item() else { return Ok(None) };
             let passes = filter::passes(&input.source.filter, &item);
-            candidates.push(Candidate { index, item, passes });
+            candidates.push(Candidate::new(index, item, passes));
         }
     }
     Ok(Some(Parsed {

@@ -20,7 +20,7 @@ use slog::{Logger, crit, error, info, warn};
 use tokio::sync::oneshot;
 
 use super::{
-    Backlog, DestinationRecord, Ingest, Ingested, Options, Queued, Settled, SourceRecord, StartError, Stats,
+    Backlog, DestinationRecord, Ingest, Ingested, Options, Prospect, Queued, Settled, SourceRecord, StartError, Stats,
     StoreError, StoreStatus,
     commits::{Commits, Committed},
     database::{Database, Fault, Group},
@@ -50,6 +50,7 @@ pub(super) enum Command {
     Source(Name, Reply<SourceRecord>),
     Destination(Name, Reply<(DestinationRecord, Backlog)>),
     Ingest(Box<Ingest>, Reply<Ingested>),
+    WouldAccept(Box<Prospect>, Reply<Vec<bool>>),
     SaveSources(Vec<(Name, SourceRecord)>, Reply<()>),
     Lease { destination: Name, after: u64, max: usize, reply: Reply<Vec<Queued>> },
     Settle { destination: Name, settled: Vec<Settled>, record: DestinationRecord, reply: Reply<Backlog> },
@@ -188,6 +189,7 @@ impl Engine {
             Command::Source(_, reply) => drop(reply.send(Err(error))),
             Command::Destination(_, reply) => drop(reply.send(Err(error))),
             Command::Ingest(_, reply) => drop(reply.send(Err(error))),
+            Command::WouldAccept(_, reply) => drop(reply.send(Err(error))),
             Command::Lease { reply, .. } => drop(reply.send(Err(error))),
             Command::Settle { reply, .. } => drop(reply.send(Err(error))),
             Command::LoadHealth(reply) => drop(reply.send(Err(error))),
@@ -456,6 +458,12 @@ fn apply(
             }
             let ingested = ingest::ingest(database, group, *ingest);
             answer_later(answers, reply, ingested)
+        }
+        Command::WouldAccept(prospect, reply) => {
+            if group.touches(&records::pack_prefix(&prospect.source.name)) {
+                commit_first!();
+            }
+            answer_read(reply, ingest::would_accept(database, group, &prospect))
         }
         Command::SaveSources(records, reply) => {
             let saved = records.into_iter().try_for_each(|(name, record)| records::put_source(group, &name, &record));

@@ -1,18 +1,19 @@
 //! One poll's document: what is new in it, what becomes of that, and what is remembered.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use super::{
-    Candidate, Delivery, Ingest, Ingested,
+    Candidate, Delivery, Ingest, Ingested, Prospect, SourceRecord,
     database::{Database, Fault, Group},
+    fate::{Fate, Outline, Standing, fates},
     outbox,
     pack::Packs,
     records,
 };
 use crate::{
-    config::{Backfill, Source},
-    identity,
-    model::Item,
+    config::Source,
+    identity::{self, Keys},
+    model::{Item, Name},
 };
 
 /// The longest HTML content that is queued, in bytes.
@@ -24,38 +25,22 @@ const MOST_PARTS: usize = 64;
 
 /// Adds to the group: seen items, outbox entries, the source's record.
 pub(super) fn ingest(database: &Database, group: &mut Group, ingest: Ingest) -> Result<Ingested, Fault> {
-    let Ingest { source, keys, candidates, mut record, at } = ingest;
+    let Ingest { source, keys, mut candidates, mut record, at } = ingest;
+    candidates.retain(|candidate| candidate.index < keys.len());
     let before = records::source(database, group, &source.name)?;
-    let reseeding = records::must_reseed(database, group, &source.name)?;
-
-    let mut packs = Packs::default();
-    let prefix = records::pack_prefix(&source.name);
-    for (key, bytes) in database.range(&prefix, &prefix, usize::MAX)? {
-        let number = key.last_chunk::<2>().map(|number| u16::from_be_bytes(*number));
-        let damaged = || Fault::Damaged(format!("seen items of {}", source.name));
-        packs.decode(number.ok_or_else(damaged)?, &bytes).map_err(|_| damaged())?;
-    }
+    let mut packs = packs(database, &source.name)?;
     let remembered = packs.len();
     let known = packs.seen();
 
-    // an entry that a document has twice, word by word, is one item
-    let mut met = HashSet::new();
-    let mut new: Vec<Candidate> = Vec::new();
-    for candidate in candidates {
-        let Some(keys) = keys.get(candidate.index) else { continue };
-        if known.find(keys.strongest()).is_none() && met.insert(keys.strongest()) {
-            new.push(candidate);
-        }
-    }
+    let standing = standing(database, group, &source, &before)?;
+    let outlines: Vec<_> = candidates.iter().map(|candidate| candidate.outline(&keys)).collect();
+    let fates = fates(&outlines, |key| known.find(key).is_some(), standing);
+    let new = fates.iter().zip(&candidates).filter(|(fate, _)| **fate != Fate::Seen);
+    let new = new.filter_map(|(_, candidate)| keys.get(candidate.index)).copied();
     let present: Vec<_> = keys.iter().filter_map(|keys| known.find(keys.strongest())).collect();
     let last_success = before.last_success.map_or(0, |last| seconds(last.as_second()));
-    packs.update(
-        present.into_iter(),
-        new.iter().filter_map(|candidate| keys.get(candidate.index)).copied(),
-        last_success,
-        seconds(at.as_second()),
-        source.retention,
-    );
+    packs.update(present.into_iter(), new, last_success, seconds(at.as_second()), source.retention);
+    let prefix = records::pack_prefix(&source.name);
     for (number, bytes) in packs.changed() {
         let key = [prefix.as_slice(), &number.to_be_bytes()].concat();
         match bytes {
@@ -66,37 +51,57 @@ pub(super) fn ingest(database: &Database, group: &mut Group, ingest: Ingest) -> 
     let seen = &mut group.meta().committed.seen;
     *seen = *seen + packs.len() as u64 - remembered as u64;
 
-    let count = new.len();
-    let passing: Vec<Candidate> = new.into_iter().filter(|candidate| candidate.passes).collect();
-    let filtered = count - passing.len();
-    let times: Vec<_> = passing.iter().map(|candidate| candidate.item.time()).collect();
-    let order = identity::delivery_order(&times);
-    let first = before.last_success.is_none();
-    let skipped = match source.backfill {
-        _ if reseeding => order.len(),
-        Backfill::Newest(newest) if first => order.len().saturating_sub(newest),
-        Backfill::Newest(_) | Backfill::All => 0,
-    };
-    let mut passing: Vec<Option<Candidate>> = passing.into_iter().map(Some).collect();
-    for index in order.iter().skip(skipped) {
-        let Some(candidate) = passing.get_mut(*index).and_then(Option::take) else { continue };
-        let strongest = keys.get(candidate.index).map_or(0, identity::Keys::strongest);
+    // all that pass are ordered, those that are skipped too: what is skipped does not change the order
+    let passing = fates.iter().zip(candidates).filter(|(fate, _)| matches!(fate, Fate::Accepted | Fate::Skipped));
+    let mut passing: Vec<Option<(Fate, Candidate)>> =
+        passing.map(|(fate, candidate)| Some((*fate, candidate))).collect();
+    let times: Vec<_> = passing.iter().flatten().map(|(_, candidate)| candidate.item.time()).collect();
+    for index in identity::delivery_order(&times) {
+        let Some((Fate::Accepted, candidate)) = passing.get_mut(index).and_then(Option::take) else { continue };
+        let strongest = keys.get(candidate.index).map_or(0, Keys::strongest);
         let delivery = Delivery::new(&source, strongest, bounded(candidate.item), at);
         let json = serde_json::to_vec(&delivery).map_err(|error| Fault::Damaged(error.to_string()))?;
         for destination in &source.to {
             outbox::push(database, group, destination, at, &json);
         }
     }
-    if reseeding {
+    if standing.reseeding {
         records::reseeded(group, &source.name);
     }
     record.retention_s = Some(source.retention.as_secs());
     records::put_source(group, &source.name, &record)?;
-    Ok(Ingested {
-        new: count as u64,
-        accepted: (order.len() - skipped) as u64,
-        skipped: skipped as u64,
-        filtered: filtered as u64,
+    let count = |fate| fates.iter().filter(|other| **other == fate).count() as u64;
+    let (accepted, skipped, filtered) = (count(Fate::Accepted), count(Fate::Skipped), count(Fate::Filtered));
+    Ok(Ingested { new: accepted + skipped + filtered, accepted, skipped, filtered })
+}
+
+/// For each entry, whether [`ingest`] would queue it.
+pub(super) fn would_accept(database: &Database, group: &Group, prospect: &Prospect) -> Result<Vec<bool>, Fault> {
+    let Prospect { source, outlines } = prospect;
+    let before = records::source(database, group, &source.name)?;
+    let packs = packs(database, &source.name)?;
+    let known = packs.seen();
+    let standing = standing(database, group, source, &before)?;
+    let fates = fates(outlines, |key| known.find(key).is_some(), standing);
+    Ok(fates.into_iter().map(|fate| fate == Fate::Accepted).collect())
+}
+
+fn packs(database: &Database, source: &Name) -> Result<Packs, Fault> {
+    let mut packs = Packs::default();
+    let prefix = records::pack_prefix(source);
+    for (key, bytes) in database.range(&prefix, &prefix, usize::MAX)? {
+        let number = key.last_chunk::<2>().map(|number| u16::from_be_bytes(*number));
+        let damaged = || Fault::Damaged(format!("seen items of {source}"));
+        packs.decode(number.ok_or_else(damaged)?, &bytes).map_err(|_| damaged())?;
+    }
+    Ok(packs)
+}
+
+fn standing(database: &Database, group: &Group, source: &Source, before: &SourceRecord) -> Result<Standing, Fault> {
+    Ok(Standing {
+        first: before.last_success.is_none(),
+        reseeding: records::must_reseed(database, group, &source.name)?,
+        backfill: source.backfill,
     })
 }
 
@@ -130,6 +135,19 @@ fn bounded(mut item: Item) -> Item {
 fn cut(text: &mut String, most: usize) {
     if text.len() > most {
         text.truncate(text.floor_char_boundary(most));
+    }
+}
+
+impl Candidate {
+    /// An entry at its place in the document.
+    pub fn new(index: usize, item: Item, passes: bool) -> Self {
+        Self { index, listed: item.time(), item, passes }
+    }
+
+    /// What decides over it; `keys` are those of the whole document.
+    pub fn outline(&self, keys: &[Keys]) -> Outline {
+        let strongest = keys.get(self.index).map_or(0, Keys::strongest);
+        Outline { strongest, passes: self.passes, time: self.listed }
     }
 }
 

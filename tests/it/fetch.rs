@@ -718,3 +718,172 @@ async fn our_own_daemon_is_reached_over_tcp_and_over_a_socket_file() {
     drop(std::fs::remove_file(&path));
     assert_eq!(get_local(&Listen::Unix(path), "/", LONG).await.unwrap_err().kind, ErrorKind::ConnectRefused);
 }
+
+#[actix_rt::test]
+async fn a_body_is_posted_as_json_unless_headers_say_otherwise() {
+    let farm = Farm::start();
+    let feed = feed(&farm);
+    let posting = RequestSettings { post: Some(Secret::new("{\"query\":\"名\"}".into())), ..settings() };
+    // the answer is never asked for conditionally: the validators are of another question's answer, perhaps
+    let asked = fetcher(&feed.url(), posting.clone());
+    let first = document(asked.get(Validators::default()).await);
+    let validators = Validators { etag: first.etag.as_deref(), last_modified: first.last_modified.as_deref() };
+    assert!(document(asked.get(validators).await).body == feed.document());
+    let request = feed.requests().pop().unwrap();
+    assert_eq!(request.method, "POST");
+    assert_eq!(String::from_utf8(request.body.clone()).unwrap(), "{\"query\":\"名\"}");
+    assert_eq!(request.header("content-length"), Some("15"));
+    assert_eq!(request.header("content-type"), Some("application/json"));
+    assert_eq!((request.header("if-none-match"), request.header("if-modified-since")), (None, None));
+
+    let form = vec![("content-type".into(), Secret::new("application/x-www-form-urlencoded".into()))];
+    let form = RequestSettings { post: Some(Secret::new("a=b".into())), headers: form, ..settings() };
+    get(&feed.url(), form).await.unwrap();
+    let request = feed.requests().pop().unwrap();
+    let types: Vec<_> = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("content-type")).collect();
+    assert_eq!(types.len(), 1, "{types:?}");
+    assert_eq!(types[0].1, "application/x-www-form-urlencoded");
+
+    feed.set_fault(Fault::NotModifiedWithLength);
+    assert_eq!(kind(asked.get(validators).await).0, "http_304");
+}
+
+#[actix_rt::test]
+async fn a_posted_body_follows_redirects_as_browsers_do_and_never_to_another_origin() {
+    let farm = Farm::start();
+    let other = Farm::start();
+    let (start, home, away) = (farm.feed("start"), feed(&farm), feed(&other));
+    let posting = RequestSettings { post: Some(Secret::new("{}".into())), ..settings() };
+    for (status, target, method) in [
+        (307, &home, "POST"),
+        (308, &home, "POST"),
+        (301, &home, "GET"),
+        (302, &home, "GET"),
+        (303, &home, "GET"),
+        (307, &away, "GET"),
+        (308, &away, "GET"),
+    ] {
+        start.set_fault(Fault::Redirect(status, target.url()));
+        get(&start.url(), posting.clone()).await.unwrap();
+        let request = target.requests().pop().unwrap();
+        assert_eq!(request.method, method, "{status} to {}", request.path);
+        assert_eq!(request.body.is_empty(), method == "GET", "{status}");
+        assert_eq!(request.header("content-type").is_some(), method == "POST", "{status}");
+    }
+}
+
+/// What a fetcher of `feed` is given that nobody else may see.
+fn secretive() -> RequestSettings {
+    RequestSettings {
+        headers: vec![("X-Key".into(), Secret::new("k".into()))],
+        basic_auth: Some(BasicAuth { user: "a".into(), password: Secret::new("b".into()) }),
+        post: Some(Secret::new("{\"key\":1}".into())),
+        ..settings()
+    }
+}
+
+#[actix_rt::test]
+async fn a_visit_carries_the_sources_secrets_to_its_own_origin_only() {
+    let farm = Farm::start();
+    let other = Farm::start();
+    let source = fetcher(&feed(&farm).url(), secretive());
+    for (farm, at_home) in [(&farm, true), (&other, false)] {
+        let article = farm.feed("article");
+        article.set_fault(Fault::Document(b"<title>x</title>".into(), "text/html".into()));
+        let found = source.visit(&Url::parse(&(article.url() + "?page=1#part")).unwrap()).await.unwrap();
+        assert_eq!(found.body, "<title>x</title>");
+        assert_eq!(found.final_url.as_str(), article.url() + "?page=1");
+        let request = article.requests().pop().unwrap();
+        assert_eq!((request.method.as_str(), request.path.as_str()), ("GET", "/article?page=1"));
+        assert!(request.header("accept").unwrap().starts_with("text/html"));
+        assert!(request.body.is_empty());
+        assert_eq!(request.header("x-key").is_some(), at_home);
+        assert_eq!(request.header("authorization").is_some(), at_home);
+
+        // and not to where it leads from elsewhere
+        let (from, to) = if at_home { (&article, other.feed("lure")) } else { (&article, farm.feed("lure")) };
+        from.set_fault(Fault::Redirect(302, to.url()));
+        to.set_fault(Fault::Document(b"x".into(), "text/html".into()));
+        source.visit(&Url::parse(&from.url()).unwrap()).await.unwrap();
+        assert_eq!(to.requests().pop().unwrap().header("x-key"), None);
+    }
+}
+
+#[actix_rt::test]
+async fn a_visit_that_brings_no_page_says_why() {
+    let farm = Farm::start();
+    let source = fetcher(&feed(&farm).url(), settings());
+    let article = farm.feed("article");
+    for (fault, expected) in [
+        (Fault::Status(404), "http_404"),
+        (Fault::Status(410), "http_410"),
+        (Fault::Status(304), "http_304"),
+        (Fault::Status(206), "http_206"),
+        (Fault::ClosedBefore, "closed_early"),
+        (Fault::Document(b"\x89PNG".into(), "image/png".into()), "malformed"),
+        (Fault::RedirectLoop, "redirect_loop"),
+        (Fault::GzipBomb, "too_large"),
+        (Fault::ResetBefore, "connection_reset"),
+    ] {
+        article.set_fault(fault.clone());
+        let failure = source.visit(&Url::parse(&article.url()).unwrap()).await.unwrap_err();
+        assert_eq!(failure.kind.to_string(), expected, "{fault:?}");
+    }
+    let guarded = fetcher(&feed(&farm).url(), RequestSettings { allow_private_addresses: false, ..settings() });
+    let before = farm.connections();
+    let url = Url::parse(&article.url()).unwrap();
+    assert_eq!(guarded.visit(&url).await.unwrap_err().kind.to_string(), "blocked_address");
+    assert_eq!(guarded.media_type(&url).await.unwrap_err().kind.to_string(), "blocked_address");
+    assert_eq!(farm.connections(), before);
+}
+
+#[actix_rt::test]
+async fn an_image_is_asked_for_one_byte_and_told_by_its_type() {
+    let farm = Farm::start();
+    let source = fetcher(&feed(&farm).url(), secretive());
+    let image = farm.feed("image");
+    let url = Url::parse(&image.url()).unwrap();
+    let part = "HTTP/1.1 206 Partial Content\r\nContent-Type: Image/PNG\r\nContent-Range: bytes 0-0/70000\r\nContent-Length: 1\r\n\r\n\x01";
+    image.set_fault(Fault::Raw(part.into()));
+    assert_eq!(source.media_type(&url).await.unwrap(), "image/png");
+    let request = image.requests().pop().unwrap();
+    assert_eq!((request.method.as_str(), request.header("range")), ("GET", Some("bytes=0-0")));
+    assert!(request.header("accept").unwrap().starts_with("image/"));
+
+    // a server that knows no ranges begins to send everything, and nobody waits for it
+    image.set_fault(Fault::Raw(
+        b"HTTP/1.1 200 OK\r\nContent-Type: image/gif\r\nContent-Length: 99999999\r\n\r\nGIF".into(),
+    ));
+    assert_eq!(source.media_type(&url).await.unwrap(), "image/gif");
+    image.set_fault(Fault::Html);
+    assert_eq!(source.media_type(&url).await.unwrap(), "text/html");
+    image.set_fault(Fault::Raw(b"HTTP/1.1 200 OK\r\n\r\n".into()));
+    assert_eq!(source.media_type(&url).await.unwrap(), "");
+    let moved = farm.feed("moved");
+    moved.set_fault(Fault::Redirect(302, image.url()));
+    assert_eq!(source.media_type(&Url::parse(&moved.url()).unwrap()).await.unwrap(), "");
+    assert_eq!(image.requests().pop().unwrap().header("range"), Some("bytes=0-0"));
+    image.set_fault(Fault::Status(416));
+    assert_eq!(source.media_type(&url).await.unwrap_err().kind.to_string(), "http_416");
+}
+
+#[test]
+fn visits_are_the_same_where_they_would_be_sent_the_same_way() {
+    let url = |text: &str| Url::parse(text).unwrap();
+    let mark = |source: &str, settings: RequestSettings, link: &str| fetcher(source, settings).mark(&url(link));
+    let usual = mark("http://a/feed", settings(), "http://news/1");
+    assert_eq!(usual, mark("http://b/other", settings(), "http://news/1#comments"));
+    // what goes only to the source's own origin makes no difference elsewhere, nor does patience
+    assert_eq!(usual, mark("http://b/", RequestSettings { timeout: SHORT, ..secretive() }, "http://news/1"));
+    let private = RequestSettings { allow_private_addresses: false, ..settings() };
+    let proxied = RequestSettings { proxy: Some(Secret::new(url("http://proxy:1"))), ..settings() };
+    for other in [
+        mark("http://news/feed", secretive(), "http://news/1"),
+        mark("http://a/feed", private, "http://news/1"),
+        mark("http://a/feed", proxied, "http://news/1"),
+        mark("http://a/feed", settings(), "http://news/1?page=2"),
+        mark("http://a/feed", settings(), "https://news/1"),
+    ] {
+        assert_ne!(usual, other);
+    }
+}

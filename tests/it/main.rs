@@ -12,6 +12,7 @@ mod corpus;
 mod daemon;
 mod delivery;
 mod discord_fake;
+mod enrich;
 mod fetch;
 mod pages;
 mod panic;

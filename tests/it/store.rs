@@ -24,8 +24,8 @@ use kawaraban::{
     identity::{self, Facts},
     model::{Item, Name},
     store::{
-        Backlog, Candidate, DestinationRecord, Ingest, Ingested, Options, Queued, Settled, SourceRecord, StartError,
-        Store, StoreError, StoreStatus,
+        Backlog, Candidate, DestinationRecord, Ingest, Ingested, Options, Prospect, Queued, Settled, SourceRecord,
+        StartError, Store, StoreError, StoreStatus,
     },
 };
 use slog::{Discard, Logger, o};
@@ -112,8 +112,17 @@ impl Bench {
     }
 
     fn try_ingest(&self, source: usize, items: &[Item], at: Timestamp) -> Result<Ingested, StoreError> {
-        let ingest = document(&self.sources[source], items, at);
-        self.runtime.block_on(self.store.ingest(ingest))
+        self.try_store(document(&self.sources[source], items, at))
+    }
+
+    /// Stores a document; what was foretold of it must come.
+    fn try_store(&self, ingest: Ingest) -> Result<Ingested, StoreError> {
+        let foretold = self.runtime.block_on(self.store.would_accept(prospect(&ingest)));
+        let ingested = self.runtime.block_on(self.store.ingest(ingest));
+        if let (Ok(foretold), Ok(ingested)) = (foretold, &ingested) {
+            assert_eq!(foretold.iter().filter(|accepted| **accepted).count() as u64, ingested.accepted);
+        }
+        ingested
     }
 
     fn ingest(&self, source: usize, items: &[Item], at: Timestamp) -> Ingested {
@@ -187,7 +196,7 @@ fn facts(item: &Item) -> Facts<'_> {
 
 /// A source's document as a poll brings it; nothing is known in advance to be seen.
 fn document(source: &Arc<Source>, items: &[Item], at: Timestamp) -> Ingest {
-    let candidate = |(index, item): (usize, &Item)| Candidate { index, item: item.clone(), passes: true };
+    let candidate = |(index, item): (usize, &Item)| Candidate::new(index, item.clone(), true);
     Ingest {
         source: source.clone(),
         keys: identity::keys(items.iter().map(facts)),
@@ -195,6 +204,11 @@ fn document(source: &Arc<Source>, items: &[Item], at: Timestamp) -> Ingest {
         record: SourceRecord { last_success: Some(at), had_items: !items.is_empty(), ..SourceRecord::default() },
         at,
     }
+}
+
+fn prospect(ingest: &Ingest) -> Prospect {
+    let outlines = ingest.candidates.iter().map(|candidate| candidate.outline(&ingest.keys)).collect();
+    Prospect { source: ingest.source.clone(), outlines }
 }
 
 /// An item with all that an item has: the larger its number, the newer it is.
@@ -280,4 +294,26 @@ fn a_closed_store_says_so() {
     let store = bench.store.clone();
     bench.runtime.block_on(store.close()).unwrap();
     assert_eq!(bench.try_ingest(0, &items(0..1), second(0)), Err(StoreError::Closed));
+}
+
+#[test]
+fn what_the_pages_of_new_items_say_changes_their_order_and_not_which_are_delivered() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables = "[[source]]\nname = \"a\"\nurl = \"http://x.example/\"\nbackfill = 2\n";
+    let bench = Bench::open(dir.path(), &sources(tables));
+    let mut ingest = document(&bench.sources[0], &items(1..5), second(0));
+    let foretold = bench.runtime.block_on(bench.store.would_accept(prospect(&ingest))).unwrap();
+    assert_eq!(foretold, [true, true, false, false]);
+    // the pages of the two say that the newest is the oldest of all
+    ingest.candidates[0].item.published = Some(second(-50));
+    assert_eq!(bench.try_store(ingest).unwrap().accepted, 2);
+    assert_eq!(bench.waiting("one"), ["item 4", "item 3"]);
+
+    let mut later = document(&bench.sources[0], &items(1..8), second(60));
+    let foretold = bench.runtime.block_on(bench.store.would_accept(prospect(&later))).unwrap();
+    assert_eq!(foretold, [true, true, true, false, false, false, false]);
+    later.candidates[1].passes = false;
+    let foretold = bench.runtime.block_on(bench.store.would_accept(prospect(&later))).unwrap();
+    assert_eq!(foretold, [true, false, true, false, false, false, false]);
+    assert_eq!(bench.try_store(later).unwrap(), Ingested { new: 3, accepted: 2, skipped: 0, filtered: 1 });
 }

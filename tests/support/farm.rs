@@ -109,6 +109,8 @@ pub enum Fault {
     EarlyHints,
     /// The answer after this time.
     Slow(Duration),
+    /// What the other one plays, after this time.
+    After(Duration, Box<Fault>),
     /// These bytes as the whole answer, head and all; then FIN.
     Raw(Vec<u8>),
     /// The whole feed with these header lines too (each without its line end).
@@ -132,6 +134,8 @@ pub struct Recorded {
     pub path: String,
     /// In order, as sent.
     pub headers: Vec<(String, String)>,
+    /// What came after the head.
+    pub body: Vec<u8>,
 }
 
 impl Recorded {
@@ -157,6 +161,8 @@ struct State {
     feeds: HashMap<String, document::Feed>,
     requests: Vec<Recorded>,
     connections: u64,
+    /// For each feed: answers under way now, and at most so far.
+    under_way: HashMap<String, (usize, usize)>,
 }
 
 impl Farm {
@@ -312,6 +318,11 @@ impl FeedHandle {
         let state = lock(&self.state);
         let ours = |request: &&Recorded| serve::feed_name(&request.path) == self.name;
         state.requests.iter().filter(ours).cloned().collect()
+    }
+
+    /// Requests for this feed that were unanswered at the same time, at most.
+    pub fn most_at_once(&self) -> usize {
+        lock(&self.state).under_way.get(&self.name).map_or(0, |(_, most)| *most)
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut document::Feed) -> T) -> T {

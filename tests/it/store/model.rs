@@ -169,7 +169,7 @@ fn run(steps: Vec<Step>) {
                     candidate.passes = passes(*number);
                 }
                 let due = model.ingest(*source, &sources[*source], numbers, &ingest.keys.clone());
-                let ingested = bench.runtime.block_on(bench.store.ingest(ingest)).unwrap();
+                let ingested = bench.try_store(ingest).unwrap();
                 assert_eq!((ingested.new, ingested.accepted), due, "step {number}: {step:?}");
                 assert_eq!(ingested.new, ingested.accepted + ingested.skipped + ingested.filtered);
             }

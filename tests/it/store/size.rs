@@ -49,7 +49,7 @@ impl Load {
         let new = if round == 0 { self.window } else { 1 };
         let at = second(i64::try_from(round).unwrap() * 300);
         let documents = bench.sources.iter().enumerate().map(|(nth, source)| {
-            let candidate = |index| Candidate { index, item: item(1), passes: false };
+            let candidate = |index| Candidate::new(index, item(1), false);
             bench.store.ingest(Ingest {
                 source: source.clone(),
                 keys: (round..newest).rev().map(|item| keys(nth, item)).collect(),

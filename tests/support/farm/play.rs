@@ -21,11 +21,15 @@ pub(super) struct Answer {
 }
 
 /// Plays the answer. True: the connection may be kept.
-pub(super) async fn play(stream: &mut Stream, request: &Recorded, answer: Answer, close: bool) -> io::Result<bool> {
+pub(super) async fn play(stream: &mut Stream, request: &Recorded, mut answer: Answer, close: bool) -> io::Result<bool> {
+    while let Some(Fault::After(delay, then)) = answer.fault {
+        sleep(delay).await;
+        answer.fault = Some(*then);
+    }
     let document = &*answer.document;
     let half = document.len() / 2;
     match &answer.fault {
-        None => return well(stream, request, &answer, close, &[]).await,
+        None | Some(Fault::After(..)) => return well(stream, request, &answer, close, &[]).await,
         Some(Fault::Headers(lines)) => return well(stream, request, &answer, close, lines).await,
         Some(Fault::Slow(delay)) => {
             sleep(*delay).await;

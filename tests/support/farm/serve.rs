@@ -51,10 +51,14 @@ async fn connection(mut stream: Stream, number: u64, state: &Mutex<State>) -> io
     let mut received = Vec::new();
     while let Some(request) = request(&mut stream, &mut received, number).await? {
         let close = request.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        let name = feed_name(&request.path);
         let answer = {
             let mut state = lock(state);
             state.requests.push(request.clone());
-            match state.feeds.get_mut(feed_name(&request.path)) {
+            let (now, most) = state.under_way.entry(name.to_owned()).or_default();
+            *now += 1;
+            *most = (*now).max(*most);
+            match state.feeds.get_mut(name) {
                 Some(feed) => Answer {
                     fault: feed.fault.clone(),
                     document: feed.document(),
@@ -64,7 +68,11 @@ async fn connection(mut stream: Stream, number: u64, state: &Mutex<State>) -> io
                 None => Answer { fault: Some(Fault::Status(404)), ..Answer::default() },
             }
         };
-        let kept = play::play(&mut stream, &request, answer, close).await?;
+        let played = play::play(&mut stream, &request, answer, close).await;
+        if let Some((now, _)) = lock(state).under_way.get_mut(name) {
+            *now -= 1;
+        }
+        let kept = played?;
         if !kept || close {
             return stream.shutdown().await;
         }
@@ -72,7 +80,7 @@ async fn connection(mut stream: Stream, number: u64, state: &Mutex<State>) -> io
     stream.shutdown().await
 }
 
-/// Reads a request and its body, which is thrown away. None at the connection's end.
+/// Reads a request and its body. None at the connection's end.
 async fn request(stream: &mut Stream, received: &mut Vec<u8>, connection: u64) -> io::Result<Option<Recorded>> {
     loop {
         let mut headers = [httparse::EMPTY_HEADER; 64];
@@ -80,13 +88,14 @@ async fn request(stream: &mut Stream, received: &mut Vec<u8>, connection: u64) -
         let bad = |_| io::Error::other("bad request");
         if let httparse::Status::Complete(head) = parsed.parse(received).map_err(bad)? {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            let recorded = Recorded {
+            let mut recorded = Recorded {
                 at: Instant::now(),
                 connection,
                 tls: matches!(stream, Stream::Tls(_)),
                 method: parsed.method.unwrap_or_default().to_owned(),
                 path: parsed.path.unwrap_or_default().to_owned(),
                 headers: parsed.headers.iter().map(|h| (h.name.to_owned(), text(h.value))).collect(),
+                body: Vec::new(),
             };
             let body = recorded.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
             while received.len() < head + body {
@@ -94,7 +103,7 @@ async fn request(stream: &mut Stream, received: &mut Vec<u8>, connection: u64) -
                     return Ok(None);
                 }
             }
-            received.drain(..head + body);
+            recorded.body = received.drain(..head + body).skip(head).collect();
             return Ok(Some(recorded));
         }
         received.reserve(4096);

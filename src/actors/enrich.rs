@@ -1,0 +1,150 @@
+//! Visits the pages of a source's new items and adds what they say, all within one deadline.
+//!
+//! An item is changed in one go or not at all, so that whenever the deadline comes, each is whole.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
+
+use futures_util::{StreamExt, stream};
+use tokio::time::{Instant, timeout_at};
+use url::Url;
+
+use crate::{
+    actors::{articles::Articles, limits::Limits},
+    config::Source,
+    fetch::Fetcher,
+    model::{ErrorKind, Failure, Item, RedactedUrl},
+    poll::article::{self, Found, Input},
+};
+
+/// Items of one source that are visited at a time.
+const AT_ONCE: usize = 8;
+/// Pages above this are read on another thread, so that no source waits for them.
+const INLINE_READ: usize = 16 * 1024;
+
+/// What is needed to visit the pages of one source's items.
+#[derive(Clone)]
+pub struct Visitor {
+    /// As configured.
+    pub source: Arc<Source>,
+    /// Its client.
+    pub fetcher: Rc<Fetcher>,
+    /// Pages, shared by all sources.
+    pub articles: Rc<Articles>,
+    /// Places for attempts, shared by all sources.
+    pub limits: Rc<Limits>,
+}
+
+/// Something that an item goes without.
+#[derive(Debug, Clone)]
+pub struct Missed {
+    /// What.
+    pub what: &'static str,
+    /// Of which page or image, fit to be shown.
+    pub url: String,
+    /// Why.
+    pub failure: Failure,
+}
+
+impl Visitor {
+    /// Adds to the items what their pages say. Whatever fails costs an item that, and nothing else.
+    pub async fn enrich(&self, items: Vec<&mut Item>) -> Vec<Missed> {
+        let Some(rules) = &self.source.enrich else { return Vec::new() };
+        let time = rules.timeout.unwrap_or(self.source.request.timeout);
+        let visit = Visit { visitor: self, until: Instant::now() + time, missed: RefCell::default() };
+        let links: Vec<_> = items.iter().map(|item| item.link.as_deref().and_then(address)).collect();
+        let done: Vec<_> = links.iter().map(|_| Cell::new(false)).collect();
+        // an image that is to be verified is none until it is
+        let verified = |item: &mut Item| if rules.verify_image { item.image.take() } else { None };
+        let items: Vec<_> = items.into_iter().map(|item| (verified(item), item)).collect();
+        let items = items.into_iter().zip(&links).zip(&done);
+        let visits = stream::iter(items).for_each_concurrent(AT_ONCE, async |(((listed, item), link), done)| {
+            visit.item(item, link.as_ref(), listed).await;
+            done.set(true);
+        });
+        let in_time = timeout_at(visit.until, visits).await.is_ok();
+        let mut missed = visit.missed.into_inner();
+        let mut left = links.iter().zip(&done).filter(|(_, done)| !done.get()).map(|(link, _)| link);
+        if let Some(first) = left.next().filter(|_| !in_time) {
+            // one word for all: there may be hundreds
+            let (left, count) = (left.count() + 1, links.len());
+            let message = format!("{left} of {count} visits did not end within {}", humantime::format_duration(time));
+            let failure = Failure::transient(ErrorKind::Timeout, message);
+            let url = first.as_ref().map(|url| RedactedUrl(url).to_string()).unwrap_or_default();
+            missed.push(Missed { what: "details", url, failure });
+        }
+        missed
+    }
+}
+
+/// The visits of one poll.
+struct Visit<'a> {
+    visitor: &'a Visitor,
+    until: Instant,
+    missed: RefCell<Vec<Missed>>,
+}
+
+impl Visit<'_> {
+    /// `listed` is the image that the list had, where it is to be verified.
+    async fn item(&self, item: &mut Item, link: Option<&Url>, listed: Option<String>) {
+        let found = match link {
+            Some(link) => self.details(link).await.map_err(|failure| self.miss("details", link, failure)).ok(),
+            None => None,
+        };
+        let verify = self.visitor.source.enrich.as_ref().is_some_and(|rules| rules.verify_image);
+        if verify {
+            item.image.clone_from(&listed);
+        }
+        if let Some(found) = found {
+            article::merge(item, found);
+        }
+        if verify {
+            let best = item.image.take();
+            let second = listed.filter(|listed| best.as_ref() != Some(listed));
+            for image in best.into_iter().chain(second) {
+                if self.is_image(&image).await {
+                    item.image = Some(image);
+                    break;
+                }
+            }
+        }
+    }
+
+    async fn details(&self, link: &Url) -> Result<Found, Failure> {
+        let Visitor { source, fetcher, articles, limits } = self.visitor;
+        let page = articles.page(link, fetcher, limits).await?;
+        let Some(rules) = source.enrich.clone() else { return Ok(Found::default()) };
+        let large = page.body.len() > INLINE_READ;
+        let input = Input { body: page.body, content_type: page.content_type, url: page.url, rules };
+        let until = self.until;
+        let read = move || article::read(&input, &|| Instant::now() >= until);
+        if !large {
+            return read();
+        }
+        let turn = articles.parser().await;
+        let task = tokio::task::spawn_blocking(move || {
+            let found = read();
+            drop(turn);
+            found
+        });
+        task.await.unwrap_or_else(|error| Err(Failure::fatal(ErrorKind::Panic, error.to_string())))
+    }
+
+    async fn is_image(&self, image: &str) -> bool {
+        let Visitor { fetcher, articles, limits, .. } = self.visitor;
+        let Some(url) = address(image) else { return false };
+        let verified = articles.image(&url, fetcher, limits).await;
+        verified.map_err(|failure| self.miss("image", &url, failure)).is_ok()
+    }
+
+    fn miss(&self, what: &'static str, url: &Url, failure: Failure) {
+        self.missed.borrow_mut().push(Missed { what, url: RedactedUrl(url).to_string(), failure });
+    }
+}
+
+fn address(text: &str) -> Option<Url> {
+    Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"))
+}
