@@ -14,6 +14,7 @@ mod delivery;
 mod discord_fake;
 mod fetch;
 mod panic;
+mod presets;
 mod reading;
 mod store;
 mod systemd;
