@@ -80,7 +80,7 @@ pub type Visit<'a, S> = dyn FnMut(S) -> Result<ControlFlow<()>, Error> + 'a;
 const LOOKS: u32 = 64;
 
 /// Texts taken from one document, in bytes, since items may stand in one another.
-const MOST_TEXT: usize = 64 << 20;
+const MOST_TEXT: usize = 32 << 20;
 
 /// One reading of a document: what addresses and dates are relative to, and its bounds.
 pub struct Within<'a> {
