@@ -16,6 +16,7 @@ mod enrich;
 mod fetch;
 mod pages;
 mod panic;
+mod presets;
 mod reading;
 mod store;
 mod systemd;
