@@ -9,8 +9,10 @@
 //! A page is somebody else's, and changes when they like. Rules that no longer fit are an error
 //! ([`Error::Selector`]), never an empty list.
 
+pub mod discover;
 pub mod dom;
 pub mod encoding;
+pub mod propose;
 pub mod rules;
 
 use crate::model::ErrorKind;
