@@ -12,7 +12,7 @@ mod source_text;
 mod validate;
 mod value;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use regex::Regex;
 use url::Url;
@@ -181,8 +181,8 @@ pub struct RequestSettings {
     pub headers: Vec<(String, Secret)>,
     /// `Authorization: Basic`
     pub basic_auth: Option<BasicAuth>,
-    /// The body to POST; none is a GET.
-    pub post: Option<String>,
+    /// The body to POST, which may hold a key; none is a GET.
+    pub post: Option<Secret>,
 }
 
 /// `basic_auth`
@@ -298,6 +298,13 @@ pub enum DestinationKind {
     Stdout,
 }
 
+impl Config {
+    /// The colours of the sources that have one.
+    pub fn colors(&self) -> BTreeMap<Name, u32> {
+        self.sources.iter().filter_map(|source| Some((source.name.clone(), source.color?))).collect()
+    }
+}
+
 impl Source {
     /// Whether nothing changed, secrets included.
     pub fn same_as(&self, other: &Self) -> bool {
@@ -305,7 +312,8 @@ impl Source {
             let request = &source.request;
             let headers: Vec<_> = request.headers.iter().map(|(_, value)| value.expose().clone()).collect();
             let password = request.basic_auth.as_ref().map(|auth| auth.password.expose().clone());
-            (headers, password, request.proxy.as_ref().map(|proxy| proxy.expose().clone()))
+            let post = request.post.as_ref().map(|body| body.expose().clone());
+            (headers, password, request.proxy.as_ref().map(|proxy| proxy.expose().clone()), post)
         };
         // `Debug` shows every field but the secrets
         format!("{self:?}") == format!("{other:?}") && secrets(self) == secrets(other)

@@ -25,11 +25,11 @@ pub struct Rendered {
     pub text: String,
 }
 
-/// What `destination` would be sent for `delivery`.
-pub fn render(destination: &Destination, delivery: &Delivery) -> Rendered {
+/// What `destination` would be sent for `delivery`, in its source's colour.
+pub fn render(destination: &Destination, delivery: &Delivery, color: Option<u32>) -> Rendered {
     match &destination.kind {
         DestinationKind::Discord { .. } => {
-            let message = embed::message(delivery);
+            let message = embed::message(delivery, color);
             Rendered { text: embed::shown(&message), json: to_json(&message) }
         }
         DestinationKind::Webhook { .. } | DestinationKind::Stdout => {

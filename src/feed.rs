@@ -21,18 +21,18 @@ use crate::{
 mod attribute;
 mod construct;
 pub mod date;
-mod detect;
+pub(crate) mod detect;
 mod encoding;
 mod entity;
 mod entry;
-mod fold;
+pub(crate) mod fold;
 mod json;
-mod link;
+pub(crate) mod link;
 mod markup;
 mod media;
 mod names;
 mod recall;
-mod text;
+pub(crate) mod text;
 mod xml;
 
 /// Changes whenever the same bytes may give other ids, links or dates than before: what was remembered of a

@@ -5,6 +5,10 @@
 //! | what the configuration says is to be taken | [`rules`] |
 //! | bytes to text | `encoding` |
 //! | text to a document tree of bounded size | [`dom`] |
+//! | places that are items | [`html`], [`json`] |
+//! | what a field gives there | [`field`] |
+//! | what an element says: words, moments, addresses | [`text`], [`time`], [`image`] |
+//! | for `new`: a page's feeds; rules for a page that has none | [`discover`], [`propose`] |
 //!
 //! A page is somebody else's, and changes when they like. Rules that no longer fit are an error
 //! ([`Error::Selector`]), never an empty list.
@@ -12,10 +16,23 @@
 pub mod discover;
 pub mod dom;
 pub mod encoding;
+mod extract;
+pub mod field;
+pub mod html;
+pub mod image;
+pub mod json;
 pub mod propose;
 pub mod rules;
+pub mod text;
+pub mod time;
 
-use crate::model::ErrorKind;
+use encoding_rs::Encoding;
+use url::Url;
+
+use crate::model::{ErrorKind, Item, Matched};
+
+/// Changes whenever the same bytes and rules may give other items than before.
+pub const VERSION: u32 = 1;
 
 /// Why a page or JSON gave no items.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,3 +62,29 @@ impl Error {
 /// Whether the time that reading may take is over. Asked now and then while selectors are matched, for
 /// which no other bound holds.
 pub type Expired<'a> = &'a dyn Fn() -> bool;
+
+/// What is known of a document beside its bytes.
+#[derive(Clone, Copy)]
+pub struct Given<'a> {
+    /// The Content-Type of the answer.
+    pub content_type: Option<&'a str>,
+    /// The encoding, whatever the document says.
+    pub encoding: Option<&'static Encoding>,
+    /// Where it came from in the end.
+    pub url: &'a Url,
+    /// Whether a document without items is as it should be.
+    pub may_be_empty: bool,
+    /// When to give up.
+    pub expired: Expired<'a>,
+}
+
+/// What was read of a document.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Extract {
+    /// In the document's order, each with a title.
+    pub items: Vec<Item>,
+    /// How well the rules fitted.
+    pub matched: Matched,
+    /// What was passed over, for the operator.
+    pub warnings: Vec<String>,
+}

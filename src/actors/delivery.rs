@@ -6,7 +6,7 @@
 
 use std::{
     cell::RefCell,
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -37,7 +37,7 @@ use crate::{
     },
     fetch::{Outgoing, send},
     health::report::StoreState,
-    model::{DeliveryError, ErrorKind},
+    model::{DeliveryError, ErrorKind, Name},
     store::{Backlog, DestinationRecord, Queued, Settled, Store, StoreError},
 };
 
@@ -54,6 +54,8 @@ const STORE_AGAIN: Duration = Duration::from_secs(1);
 pub struct Seat {
     /// As configured.
     pub destination: Arc<config::Destination>,
+    /// The colours of sources.
+    pub colors: Arc<BTreeMap<Name, u32>>,
     /// Limits that Discord does not announce.
     pub limits: DiscordLimits,
     /// Its outbox, and what is kept of it.
@@ -75,6 +77,7 @@ pub struct Seat {
 /// See the module.
 pub struct DeliveryActor {
     destination: Arc<config::Destination>,
+    colors: Arc<BTreeMap<Name, u32>>,
     limits: DiscordLimits,
     store: Store,
     governor: Rc<RefCell<Governor>>,
@@ -109,6 +112,7 @@ impl DeliveryActor {
         let log = seat.log.new(o!("destination" => seat.destination.name.to_string()));
         Self {
             destination: seat.destination,
+            colors: seat.colors,
             limits: seat.limits,
             store: seat.store,
             governor: seat.governor,
@@ -296,7 +300,8 @@ impl DeliveryActor {
             Ok(delivery) => delivery,
             Err(error) => return self.unreadable(seq, &error, ctx),
         };
-        let Some(request) = request::deliver(&self.destination, &delivery, Timestamp::now()) else { return };
+        let color = self.colors.get(delivery.source.name.as_str()).copied();
+        let Some(request) = request::deliver(&self.destination, &delivery, color, Timestamp::now()) else { return };
         debug!(self.log, "sending"; "item" => &delivery.id, "source" => &delivery.source.name);
         self.ask(request, ctx, move |actor, answer, ctx| actor.sent(seq, answer, ctx));
     }

@@ -296,6 +296,7 @@ impl Supervisor {
         let id = ChildId { role: Role::Delivery, name: destination.name.clone(), life };
         let addr = DeliveryActor::new(delivery::Seat {
             destination: destination.clone(),
+            colors: Arc::new(self.seat.config.colors()),
             limits: self.seat.config.discord,
             store: self.seat.store.clone(),
             governor: self.governor.clone(),
@@ -531,9 +532,9 @@ impl Handler<Reload> for Supervisor {
             }
             kept
         });
+        let same_for_all = old.discord == config.discord && old.colors() == config.colors();
         let same = |destination: &Arc<config::Destination>| {
-            old.discord == config.discord
-                && old.destinations.iter().any(|old| old.name == destination.name && old.same_as(destination))
+            same_for_all && old.destinations.iter().any(|old| old.name == destination.name && old.same_as(destination))
         };
         let (same, changed): (Vec<_>, Vec<_>) = config.destinations.iter().cloned().partition(same);
         let mut ending = Vec::new();

@@ -42,7 +42,7 @@ pub fn run(config: &Config, name: &str, json: bool) -> ExitCode {
         let strongest = read.parsed.keys.get(candidate.index).map_or(0, Keys::strongest);
         let delivery = Delivery::new(source, strongest, candidate.item.clone(), Timestamp::now());
         for destination in &to {
-            let rendered = delivery::render(destination, &delivery);
+            let rendered = delivery::render(destination, &delivery, source.color);
             anstream::println!("{}", if json { &rendered.json } else { &rendered.text });
         }
     }

@@ -26,7 +26,7 @@ pub fn run(config: &Config, name: &str) -> ExitCode {
     let now = Timestamp::now();
     let delivery = test_item(now);
     let Some(request) = request::test(destination, &delivery, now) else {
-        anstream::println!("{}", delivery::render(destination, &delivery).json);
+        anstream::println!("{}", delivery::render(destination, &delivery, None).json);
         return ExitCode::SUCCESS;
     };
     let result = actix::System::new().block_on(async { send(request, &Tls::new().with_roots(&Arc::default())).await });

@@ -18,6 +18,10 @@ use toml::{
 };
 
 use super::{diagnostic::Diagnostic, source_text::SourceText, validate::KEYS};
+use crate::page::rules;
+
+/// Stands for the path of each FIELD, all of which take the same keys.
+const FIELD: &str = "FIELD";
 
 /// Where faults and warnings go.
 pub(super) struct Report<'a> {
@@ -338,6 +342,18 @@ impl<'t> Value<'t> {
     /// A string, if it is one; no fault if it is not.
     pub(super) fn as_str(&self) -> Option<&'t str> {
         self.value.as_str()
+    }
+
+    /// Its place, for messages of later.
+    pub(super) fn place(&self) -> rules::Place {
+        let place = self.report.text.place(self.span.start);
+        rules::Place { line: place.line, column: place.column, key: self.key.clone() }
+    }
+
+    /// What is in it is a FIELD's, whichever field it is.
+    pub(super) fn as_field(mut self) -> Self {
+        self.schema = FIELD.to_owned();
+        self
     }
 
     /// Whether it is a table.

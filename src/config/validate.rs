@@ -1,6 +1,11 @@
 //! The sections of the file, one function each, and what must fit between them.
 
 mod destination;
+mod enrich;
+mod field;
+mod moment;
+mod page;
+mod pointer;
 mod source;
 
 use std::{
@@ -143,6 +148,34 @@ pub(super) const KEYS: &[&str] = &[
     "link",
     "author",
     "category",
+    "color",
+    "method",
+    "body",
+    "embedded",
+    "html",
+    "json",
+    "enrich",
+    "items",
+    "after",
+    "matching",
+    "first",
+    "id",
+    "published",
+    "image",
+    "extra",
+    "select",
+    "attr",
+    "regex",
+    "const",
+    "any",
+    "join",
+    "with",
+    "min_length",
+    "max_length",
+    "zone",
+    "under",
+    "verify_image",
+    "video",
     "destination",
     "secret",
     "env",
@@ -254,6 +287,14 @@ fn discord(mut table: Table<'_>) -> DiscordLimits {
     };
     table.finish();
     limits
+}
+
+/// Not set, or set and right; None is what is wrong, and was told.
+fn unless_wrong<T>(value: Option<Option<T>>) -> Option<Option<T>> {
+    match value {
+        None => Some(None),
+        Some(value) => value.map(Some),
+    }
 }
 
 /// The names given so far in one list, to tell a second use of one.

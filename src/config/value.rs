@@ -102,13 +102,14 @@ impl Value<'_> {
 
     /// Regular expressions.
     pub(super) fn patterns(&self, compiled: &Compiled) -> Vec<Regex> {
-        const FORM: &str = "an array of regular expressions";
-        let items = self.array(FORM).unwrap_or_default();
-        let compile = |item: &Value<'_>| {
-            let regex = compiled.get(item.string("a regular expression")?);
-            regex.map_err(|error| item.error(format_args!("no regular expression: {}", why(&error)))).ok()
-        };
-        items.iter().filter_map(compile).collect()
+        let items = self.array("an array of regular expressions").unwrap_or_default();
+        items.iter().filter_map(|item| item.pattern(compiled)).collect()
+    }
+
+    /// A regular expression.
+    pub(super) fn pattern(&self, compiled: &Compiled) -> Option<Regex> {
+        let regex = compiled.get(self.string("a regular expression")?);
+        regex.map_err(|error| self.error(format_args!("no regular expression: {}", why(&error)))).ok()
     }
 
     fn fits<T>(&self, value: Option<T>, expected: impl Display) -> Option<T> {

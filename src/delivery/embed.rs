@@ -41,6 +41,9 @@ struct Embed {
     description: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     timestamp: Option<Timestamp>,
+    /// Of the line at its left: 0xRRGGBB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    color: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     author: Option<Author>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,8 +60,9 @@ struct Image {
     url: String,
 }
 
-/// The message for an item. An address that Discord would refuse is left out, not the message.
-pub fn message(delivery: &Delivery) -> Message {
+/// The message for an item, in its source's colour. An address that Discord would refuse is left out, not
+/// the message.
+pub fn message(delivery: &Delivery, color: Option<u32>) -> Message {
     let item = &delivery.item;
     let text =
         |text: &Option<String>, limit| text.as_deref().map(|text| escaped(text, limit)).filter(|text| !text.is_empty());
@@ -76,6 +80,7 @@ pub fn message(delivery: &Delivery) -> Message {
         url,
         description,
         timestamp: item.time(),
+        color,
         author: author.map(|name| Author { name }),
         image: item.image.as_deref().and_then(web_address).map(|url| Image { url }),
     };
@@ -151,7 +156,7 @@ mod tests {
     }
 
     fn json(item: Item) -> serde_json::Value {
-        serde_json::to_value(message(&delivery(item))).unwrap()
+        serde_json::to_value(message(&delivery(item), None)).unwrap()
     }
 
     #[test]
@@ -164,7 +169,7 @@ mod tests {
             image: Some("https://img.example/1.png".into()),
             ..Item::default()
         };
-        let message = message(&delivery(item));
+        let message = message(&delivery(item), Some(0x2e_51_a2));
         expect![[r#"
             {
               "embeds": [
@@ -173,6 +178,7 @@ mod tests {
                   "url": "https://news.example/a%20b?x=1#c",
                   "description": "Text\\_with markup",
                   "timestamp": "2026-01-02T03:04:05Z",
+                  "color": 3035554,
                   "author": {
                     "name": "Anime News Network"
                   },
@@ -223,7 +229,7 @@ mod tests {
         let long = "*é日 ".repeat(5000);
         let mut delivery = delivery(Item { title: Some(long.clone()), summary: Some(long.clone()), ..Item::default() });
         delivery.source.label = long;
-        let message = serde_json::to_value(message(&delivery)).unwrap();
+        let message = serde_json::to_value(message(&delivery, None)).unwrap();
         let count = |value: &serde_json::Value| value.as_str().unwrap().chars().count();
         let embed = &message["embeds"][0];
         assert!(

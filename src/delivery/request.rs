@@ -29,10 +29,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of an answer that are read.
 const MAX_ANSWER: u64 = 1024 * 1024;
 
-/// The request that delivers an item; none to `stdout`.
-pub fn deliver(destination: &Destination, delivery: &Delivery, now: Timestamp) -> Option<Outgoing> {
+/// The request that delivers an item, in its source's colour; none to `stdout`.
+pub fn deliver(destination: &Destination, delivery: &Delivery, color: Option<u32>, now: Timestamp) -> Option<Outgoing> {
     match &destination.kind {
-        DestinationKind::Discord { url } => Some(discord(url, Some(to_json(&embed::message(delivery))))),
+        DestinationKind::Discord { url } => Some(discord(url, Some(to_json(&embed::message(delivery, color))))),
         DestinationKind::Webhook { url, secret } => {
             Some(webhook(url, secret.as_ref(), &delivery.id, to_json(delivery), now))
         }
@@ -46,7 +46,7 @@ pub fn test(destination: &Destination, delivery: &Delivery, now: Timestamp) -> O
         DestinationKind::Discord { url } => {
             Some(discord(url, Some(to_json(&embed::test_message(destination.name.as_str(), now)))))
         }
-        DestinationKind::Webhook { .. } | DestinationKind::Stdout => deliver(destination, delivery, now),
+        DestinationKind::Webhook { .. } | DestinationKind::Stdout => deliver(destination, delivery, None, now),
     }
 }
 
@@ -149,7 +149,7 @@ mod tests {
     fn discord_is_asked_to_wait_and_the_query_is_kept() {
         let url = Url::parse("https://discord.com/api/v10/webhooks/1/t?thread_id=7&wait=false").unwrap();
         let destination = to(DestinationKind::Discord { url: Secret::new(url) });
-        let request = deliver(&destination, &delivery(), Timestamp::UNIX_EPOCH).unwrap();
+        let request = deliver(&destination, &delivery(), None, Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(request.url.query(), Some("thread_id=7&wait=true"));
         assert!(header(&request, "user-agent").unwrap().starts_with("DiscordBot (https://"));
         let probe = probe(&destination).unwrap();
@@ -161,7 +161,7 @@ mod tests {
         let url = Secret::new(Url::parse("https://h.example/x").unwrap());
         let secret = Some(Secret::new("key".to_owned()));
         let now = Timestamp::from_second(1_700_000_000).unwrap();
-        let request = deliver(&to(DestinationKind::Webhook { url, secret }), &delivery(), now).unwrap();
+        let request = deliver(&to(DestinationKind::Webhook { url, secret }), &delivery(), None, now).unwrap();
         assert_eq!(header(&request, "idempotency-key"), Some("0f".repeat(16).as_str()));
         assert_eq!(header(&request, "x-kawaraban-timestamp"), Some("1700000000"));
         let body = request.body.clone().unwrap();

@@ -4,7 +4,7 @@
 //! tried in turn. No zone means UTC. A zone that is not known is read as UTC too, and said to be so: a
 //! date is never hours wrong in silence.
 
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 
 mod civil;
 mod names;
@@ -80,6 +80,16 @@ pub fn read(text: &str) -> Option<Timestamp> {
     examine(text, Region::Unknown).at
 }
 
+/// Reads a date whose time, where it does not say its zone, is of `zone`.
+pub fn read_in(text: &str, region: Region, zone: &TimeZone) -> Option<Timestamp> {
+    let Examined { reading, local } = look(text, region);
+    let at = reading.at?;
+    if !local || *zone == TimeZone::UTC {
+        return Some(at);
+    }
+    zone.to_timestamp(TimeZone::UTC.to_datetime(at)).ok()
+}
+
 /// Longest text looked at, in bytes.
 const LONGEST: usize = 128;
 
@@ -89,10 +99,25 @@ const YEARS: std::ops::Range<i64> = 1583..2200;
 /// The first second of the year 1: the zero of several languages' clocks.
 pub const UNSET: Timestamp = Timestamp::constant(-62_135_596_800, 0);
 
+/// Whether a moment is one that a feed can mean.
+pub(crate) fn is_plausible(at: Timestamp) -> bool {
+    (civil::days(YEARS.start, 1) * 86_400..civil::days(YEARS.end, 1) * 86_400).contains(&at.as_second())
+}
+
 /// Reads a date and says what was wrong with it.
 pub fn examine(text: &str, region: Region) -> Reading {
+    look(text, region).reading
+}
+
+struct Examined {
+    reading: Reading,
+    /// It does not say its zone, or not so that it can be told.
+    local: bool,
+}
+
+fn look(text: &str, region: Region) -> Examined {
     let text = text.trim();
-    let none = |flaw| Reading { at: None, flaw: Some(flaw) };
+    let none = |flaw| Examined { reading: Reading { at: None, flaw: Some(flaw) }, local: false };
     if text.is_empty() || text.len() > LONGEST {
         return none(Flaw::Unreadable);
     }
@@ -102,10 +127,11 @@ pub fn examine(text: &str, region: Region) -> Reading {
     else {
         return none(Flaw::Unreadable);
     };
-    let seconds = civil::days(YEARS.start, 1) * 86_400..civil::days(YEARS.end, 1) * 86_400;
     match civil.timestamp() {
         Some(at) if at == UNSET => none(Flaw::Unset),
-        Some(at) if seconds.contains(&at.as_second()) => Reading { at: Some(at), flaw: civil.flaw() },
+        Some(at) if is_plausible(at) => {
+            Examined { reading: Reading { at: Some(at), flaw: civil.flaw() }, local: civil.offset.is_none() }
+        }
         None if YEARS.contains(&civil.year) => none(Flaw::Unreadable),
         _ => none(Flaw::Absurd),
     }

@@ -25,8 +25,7 @@ const QUOTED: usize = 80;
 /// Says what was found instead of a feed. A page's own feeds are named, as whoever configured the page was
 /// after them.
 pub(super) fn not_a_feed(text: &str, base: Option<&Url>) -> Error {
-    let text = text.trim_start();
-    let head = &text[..(0..=HEAD.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)];
+    let head = head(text);
     let lower = head.to_ascii_lowercase();
     let mut what = kind(head, &lower);
     let feeds = advertised(head, &lower, base);
@@ -38,25 +37,19 @@ pub(super) fn not_a_feed(text: &str, base: Option<&Url>) -> Error {
 }
 
 fn kind(head: &str, lower: &str) -> String {
-    let has = |sign: &str| memmem::find(lower.as_bytes(), sign.as_bytes()).is_some();
     let root = root(head);
     match root {
         Some("opml") => return "an OPML list of feeds, not a feed".to_owned(),
         Some("urlset" | "sitemapindex") => return "a sitemap, not a feed".to_owned(),
         _ => {}
     }
-    if has("<!doctype html") || has("<html") || has("<head") || has("<body") {
-        let challenge = CHALLENGES.iter().find(|(sign, _)| has(sign)).map(|(_, whose)| *whose);
-        let what = match challenge {
-            Some(whose) => format!("a challenge page for browsers ({whose})"),
-            None => "an HTML page".to_owned(),
-        };
+    if let Some(what) = page(lower) {
         return match page_title(head, lower) {
             Some(title) => format!("{what}, not a feed: \"{title}\""),
             None => format!("{what}, not a feed"),
         };
     }
-    if let Some((_, what)) = MAGIC.iter().find(|(sign, _)| head.starts_with(sign)) {
+    if let Some(what) = binary(head) {
         return format!("{what}, not a feed");
     }
     if head.starts_with(['{', '[']) {
@@ -70,6 +63,51 @@ fn kind(head: &str, lower: &str) -> String {
             None => "neither XML nor JSON".to_owned(),
         },
     }
+}
+
+/// A page, by its signs.
+fn page(lower: &str) -> Option<String> {
+    let has = |sign: &str| memmem::find(lower.as_bytes(), sign.as_bytes()).is_some();
+    if !["<!doctype html", "<html", "<head", "<body"].into_iter().any(has) {
+        return None;
+    }
+    let challenge = CHALLENGES.iter().find(|(sign, _)| has(sign));
+    Some(match challenge {
+        Some((_, whose)) => format!("a challenge page for browsers ({whose})"),
+        None => "an HTML page".to_owned(),
+    })
+}
+
+fn binary(head: &str) -> Option<&'static str> {
+    MAGIC.iter().find(|(sign, _)| head.starts_with(sign)).map(|(_, what)| *what)
+}
+
+/// Says what a document is, to somebody who looked for something in it that is not there.
+pub(crate) fn described(text: &str) -> String {
+    let head = head(text);
+    let lower = head.to_ascii_lowercase();
+    if let Some(what) = page(&lower) {
+        return match page_title(head, &lower) {
+            Some(title) => format!("{what}: \"{title}\""),
+            None => what,
+        };
+    }
+    match (binary(head), root(head)) {
+        (Some(what), _) => what.to_owned(),
+        (None, Some(name)) if name.len() <= QUOTED => format!("a document of <{name}>"),
+        (None, _) if head.is_empty() => "empty".to_owned(),
+        (None, _) if head.starts_with(['{', '[']) => "JSON".to_owned(),
+        (None, _) => match quotable(head.lines().next().unwrap_or_default()) {
+            Some(line) => format!("text: \"{line}\""),
+            None => "text".to_owned(),
+        },
+    }
+}
+
+/// The beginning of a document, as far as it is looked at.
+fn head(text: &str) -> &str {
+    let text = text.trim_start();
+    &text[..text.floor_char_boundary(HEAD.min(text.len()))]
 }
 
 /// Signs of pages that ask for a browser or a human, in lowercase.
@@ -119,7 +157,7 @@ fn page_title(head: &str, lower: &str) -> Option<String> {
 }
 
 /// The line, where it is fit to be shown: what may hold an address or a key is not.
-fn quotable(line: &str) -> Option<String> {
+pub(crate) fn quotable(line: &str) -> Option<String> {
     let line = text::fold(Cow::Borrowed(line.trim()));
     let fit = !line.is_empty() && line.len() <= QUOTED + 4 && !line.contains(['/', '=', '@', '\u{fffd}']);
     fit.then(|| line.into_owned())

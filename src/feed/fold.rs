@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// White space folded, controls replaced.
-pub(super) fn fold(text: Cow<'_, str>) -> Cow<'_, str> {
+pub(crate) fn fold(text: Cow<'_, str>) -> Cow<'_, str> {
     if is_folded(&text) {
         return text;
     }
@@ -97,19 +97,19 @@ const CLASS: [Class; 256] = {
 };
 
 /// Text under construction, white space folded.
-pub(super) struct Folded {
-    pub(super) text: String,
+pub(crate) struct Folded {
+    pub(crate) text: String,
     /// White space is due before the next word.
-    pub(super) gap: bool,
+    pub(crate) gap: bool,
 }
 
 impl Folded {
-    pub(super) fn with_capacity(bytes: usize) -> Self {
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
         Self { text: String::with_capacity(bytes), gap: false }
     }
 
     /// Takes all of the text, markup signs too.
-    pub(super) fn push(&mut self, text: &str) {
+    pub(crate) fn push(&mut self, text: &str) {
         let mut rest = text;
         loop {
             rest = &rest[self.run(rest)..];

@@ -14,7 +14,11 @@ const LONGEST: usize = 16 << 10;
 
 /// The link in an element or attribute.
 pub(super) fn absolute_value<'t>(raw: &'t str, base: Option<&Url>, entities: &Entities) -> Option<Cow<'t, str>> {
-    let link = text::value(raw, Tags::Drop, entities);
+    resolved(text::value(raw, Tags::Drop, entities), base)
+}
+
+/// A link whose references are resolved already, made absolute.
+pub(crate) fn resolved<'t>(link: Cow<'t, str>, base: Option<&Url>) -> Option<Cow<'t, str>> {
     if link.is_empty() || link.len() > LONGEST {
         return None;
     }

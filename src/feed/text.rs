@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr2, memmem};
 
-pub(super) use super::fold::fold;
+pub(crate) use super::fold::fold;
 use super::{
     entity::{self, Entities, Meaning},
     fold::Folded,
@@ -134,7 +134,7 @@ pub(super) fn tag_name(tag: &str) -> &str {
 
 /// The words of an HTML fragment: tags out, references decoded once, white space folded, cut before the
 /// word that would make it longer than `longest` bytes.
-pub(super) fn words(html: &str, longest: usize) -> String {
+pub(crate) fn words(html: &str, longest: usize) -> String {
     flow_of(html, longest, true)
 }
 
@@ -201,7 +201,7 @@ fn tag<'t>(out: &mut Folded, rest: &'t str) -> &'t str {
 
 /// What an HTML element means to the text in it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Flow {
+pub(crate) enum Flow {
     /// It goes on in the line.
     Inline,
     /// It breaks the line.
@@ -210,7 +210,7 @@ enum Flow {
     Silent,
 }
 
-fn flow(name: &str) -> Flow {
+pub(crate) fn flow(name: &str) -> Flow {
     let mut buffer = [0u8; 10];
     let Some(lower) = buffer.get_mut(..name.len()) else { return Flow::Inline };
     lower.copy_from_slice(name.as_bytes());
@@ -218,8 +218,9 @@ fn flow(name: &str) -> Flow {
     match &*lower {
         b"p" | b"br" | b"div" | b"li" | b"ul" | b"ol" | b"tr" | b"td" | b"th" | b"table" | b"hr" | b"pre" | b"dl"
         | b"dt" | b"dd" | b"h1" | b"h2" | b"h3" | b"h4" | b"h5" | b"h6" | b"blockquote" | b"section" | b"article"
-        | b"figure" | b"figcaption" | b"header" | b"footer" => Flow::Block,
-        b"script" | b"style" => Flow::Silent,
+        | b"figure" | b"figcaption" | b"header" | b"footer" | b"main" | b"nav" | b"aside" | b"address" | b"center"
+        | b"caption" | b"details" | b"summary" | b"dialog" | b"form" | b"fieldset" | b"option" => Flow::Block,
+        b"script" | b"style" | b"template" => Flow::Silent,
         _ => Flow::Inline,
     }
 }
@@ -236,7 +237,7 @@ fn after_element<'t>(rest: &'t str, name: &str) -> &'t str {
 
 /// Whether the text plainly holds HTML: an element that HTML knows, closed, or one that needs no end. A lone
 /// `<div>` is more likely spoken of than meant.
-pub(super) fn has_tags(text: &str) -> bool {
+pub(crate) fn has_tags(text: &str) -> bool {
     memchr::memchr_iter(b'<', text.as_bytes()).take(LOOKED_AT).any(|at| {
         let rest = &text[at..];
         let name = tag_name(rest);
@@ -246,6 +247,13 @@ pub(super) fn has_tags(text: &str) -> bool {
             || memmem::find_iter(&rest.as_bytes()[end..], b"</")
                 .any(|close| tag_name(&rest[end + close..]).eq_ignore_ascii_case(name))
     })
+}
+
+/// Whether the text holds character references, whole ones: words that were written as HTML.
+pub(crate) fn has_references(text: &str) -> bool {
+    let none = Entities::none();
+    let mut signs = memchr::memchr_iter(b'&', text.as_bytes()).take(LOOKED_AT);
+    signs.any(|at| none.resolve(&text[at + 1..]).is_some_and(|(_, used)| text.as_bytes()[at + used] == b';'))
 }
 
 fn is_one_of(names: &[&str], name: &str) -> bool {

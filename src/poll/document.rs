@@ -174,7 +174,7 @@ pub fn fingerprint(source: &Source) -> u64 {
     }
     if let Some(body) = &source.request.post {
         add(b"POST");
-        add(body.as_bytes());
+        add(body.expose().as_bytes());
     }
     add(source.encoding.map_or("auto", encoding_rs::Encoding::name).as_bytes());
     for (name, value) in &source.request.headers {

@@ -29,7 +29,7 @@ fn environment(name: &str) -> Option<OsString> {
 }
 
 /// What is said of a file: faults, or else warnings, each without the file's name.
-fn said(text: impl AsRef<[u8]>) -> Vec<Diagnostic> {
+pub(crate) fn said(text: impl AsRef<[u8]>) -> Vec<Diagnostic> {
     let directory = tempfile::tempdir().unwrap();
     let path = write(directory.path(), text);
     let options = LoadOptions { read_secrets: true, env: &environment };
@@ -53,12 +53,12 @@ fn loaded(text: &str) -> Loaded {
     load(&write(directory.path(), text), &LoadOptions { read_secrets: true, env: &environment }).unwrap()
 }
 
-fn config(text: &str) -> Config {
+pub(crate) fn config(text: &str) -> Config {
     loaded(text).config
 }
 
 /// `LINE:COLUMN KEY PART`: what is to be said, in order, and no more. A `PART` is a part of the message.
-fn check(text: &str, expected: &[&str]) {
+pub(crate) fn check(text: &str, expected: &[&str]) {
     let said = said(text);
     let shown: Vec<String> = said.iter().map(ToString::to_string).collect();
     assert_eq!(said.len(), expected.len(), "{text}\nsaid:\n{}", shown.join("\n"));
@@ -72,10 +72,10 @@ fn check(text: &str, expected: &[&str]) {
     }
 }
 
-const SOURCE: &str = "[[source]]\nname = \"ann\"\nurl = \"https://ann.example/rss\"\n";
+pub(crate) const SOURCE: &str = "[[source]]\nname = \"ann\"\nurl = \"https://ann.example/rss\"\n";
 
 /// A source with these lines, which begin in line 4.
-fn in_source(lines: &str, expected: &[&str]) {
+pub(crate) fn in_source(lines: &str, expected: &[&str]) {
     check(&format!("{SOURCE}{lines}"), expected);
 }
 
@@ -282,7 +282,7 @@ fn missing_keys_are_told_at_their_tables_header() {
         "\n  [[source]]\nlabel = \"x\"\n[[destination]]\n[[destination]]\nname = \"b\"\nkind = \"discord\"\n",
         &[
             "2:3 source[1].name missing; expected a name",
-            "2:3 source[1].url missing; expected the URL of a feed",
+            "2:3 source[1].url missing; expected the URL of a feed, a page or JSON",
             "4:1 destination[1].name missing",
             "4:1 destination[1].kind missing; expected \"discord\", \"webhook\" or \"stdout\"",
             "5:1 destination[b].url missing; expected the URL of a Discord webhook, a SECRET",
@@ -310,18 +310,6 @@ fn choices_are_told_with_the_nearest() {
         ],
     );
     in_destination("name = \"n\"\nkind = \"discrod\"\n", &["6:8 destination[n].kind did you mean \"discord\"?"]);
-}
-
-#[test]
-fn kinds_that_do_not_exist_yet_are_told_to_be_missing() {
-    in_source(
-        "kind = \"html\"\n[source.html]\nitems = \"div\"\n[source.enrich]\n",
-        &["4:8 source[ann].kind the kind \"html\" does not exist yet"],
-    );
-    in_source(
-        "kind = \"json\"\nmethod = \"POST\"\n[source.json]\nitems = \"/a\"\n",
-        &["4:8 source[ann].kind the kind \"json\" does not exist yet"],
-    );
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod support;
 
 mod cli;
 mod config;
+mod config_pages;
 mod corpus;
 mod daemon;
 mod delivery;

@@ -5,16 +5,22 @@ use std::{collections::BTreeSet, sync::Arc};
 use awc::http::header::{HeaderName, HeaderValue};
 use url::Url;
 
-use super::{Names, secret_url};
+use super::{
+    Names,
+    enrich::enrich,
+    page::{Reading, reading},
+    secret_url, unless_wrong,
+};
 use crate::{
     config::{
-        BasicAuth, Filter, Patterns, Source, SourceKind,
+        BasicAuth, Filter, Patterns, Source,
         fetch_settings::{FetchSettings, Roots},
         reader::{DidYouMean, Table, Value},
         secret::{Found, Secrets},
         value::Compiled,
     },
     model::{Name, Secret},
+    page::rules::Enrich,
 };
 
 /// What every source is checked against.
@@ -30,14 +36,13 @@ pub(super) struct Context<'a> {
 pub(super) fn source(mut table: Table<'_>, names: &mut Names, context: &Context<'_>) -> Option<Source> {
     let name = names.take(&mut table);
     let label = table.get("label").and_then(|value| value.line("a line of text"));
-    let url_value = table.require("url", "the URL of a feed");
+    let url_value = table.require("url", "the URL of a feed, a page or JSON");
     let url = url_value
         .as_ref()
         .and_then(|value| secret_url(value, context.secrets.get_harmless(value), "https://unread.invalid/"));
-    let kind = match table.get("kind") {
-        Some(value) => source_kind(&value, &mut table),
-        None => Some(SourceKind::Feed),
-    };
+    let color = table.get("color").map(|value| color(&value));
+    let reading = reading(&mut table, context.compiled);
+    let enrichment = enrichment(&mut table, reading.as_ref(), context.compiled);
     let to = match table.get("to") {
         Some(value) => to(&value, context.destinations),
         None => context.destinations.to_vec(),
@@ -80,12 +85,13 @@ pub(super) fn source(mut table: Table<'_>, names: &mut Names, context: &Context<
     }
     table.finish();
 
-    let name = name?;
+    let (name, reading) = (name?, reading?);
+    settings.request.post = reading.post;
     Some(Source {
         label: label.unwrap_or_else(|| name.to_string()),
         name,
         url: url?,
-        kind: kind?,
+        kind: reading.kind,
         to,
         enabled,
         retry: settings.retry(),
@@ -97,20 +103,30 @@ pub(super) fn source(mut table: Table<'_>, names: &mut Names, context: &Context<
         on_empty: settings.on_empty,
         encoding: settings.encoding,
         filter,
-        enrich: None,
-        color: None,
+        enrich: enrichment?,
+        color: unless_wrong(color)?,
     })
 }
 
-fn source_kind(value: &Value<'_>, table: &mut Table<'_>) -> Option<SourceKind> {
-    if let Some(kind @ ("html" | "json")) = value.as_str() {
-        value.error(format_args!(
-            "the kind {kind:?} does not exist yet: this version reads feeds only, kind = \"feed\""
-        ));
-        table.ignore(&["html", "json", "enrich", "method", "body", "embedded"]);
-        return None;
+/// `[source.enrich]`; None where a fault was told.
+fn enrichment(table: &mut Table<'_>, reading: Option<&Reading>, compiled: &Compiled) -> Option<Option<Arc<Enrich>>> {
+    let Some(value) = table.get("enrich") else { return Some(None) };
+    if reading.is_some_and(|reading| !reading.has_links()) {
+        value.error("visits the links of new items, and no link is configured");
     }
-    value.choice(&[("feed", ())]).map(|()| SourceKind::Feed)
+    enrich(value.table()?, compiled).map(|enrich| Some(Arc::new(enrich)))
+}
+
+fn color(value: &Value<'_>) -> Option<u32> {
+    const FORM: &str = "a colour such as \"#2e51a2\"";
+    let digits = value.string(FORM)?.strip_prefix('#').filter(|digits| digits.len() == 6);
+    let color = digits
+        .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        .and_then(|digits| u32::from_str_radix(digits, 16).ok());
+    if color.is_none() {
+        value.wrong(FORM);
+    }
+    color
 }
 
 fn to(value: &Value<'_>, known: &[Name]) -> Vec<Name> {
@@ -143,7 +159,7 @@ const OWN_HEADERS: [(&str, &str); 13] = [
     ("accept-encoding", "kawaraban says what it can decode"),
     ("connection", "use keep_alive"),
     ("content-length", "kawaraban sends it"),
-    ("expect", "kawaraban sends no bodies"),
+    ("expect", "kawaraban asks for no leave to send"),
     ("host", "it follows from the url"),
     ("if-modified-since", "kawaraban keeps the validators"),
     ("if-none-match", "kawaraban keeps the validators"),

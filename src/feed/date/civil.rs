@@ -15,14 +15,14 @@ pub(super) struct Civil {
     pub(super) minute: i64,
     pub(super) second: i64,
     pub(super) nano: i32,
-    /// Seconds east of Greenwich.
-    pub(super) offset: i64,
+    /// Seconds east of Greenwich, where that is said.
+    pub(super) offset: Option<i64>,
     /// The zone has a name that is not known.
     pub(super) unknown_zone: bool,
 }
 
 impl Civil {
-    /// The moment; fields beyond their range are carried over.
+    /// The moment, in UTC where no zone is said; fields beyond their range are carried over.
     pub(super) fn timestamp(&self) -> Option<Timestamp> {
         let countable = (0..100_000).contains(&self.year) && self.hour <= 99;
         if !countable || !(1..=12).contains(&self.month) || !(1..=39).contains(&self.day) {
@@ -31,7 +31,7 @@ impl Civil {
         let days = days(self.year, self.month) + self.day - 1;
         // a leap second is the last of its minute
         let second = if self.second == 60 { 59 } else { self.second };
-        let seconds = days * 86_400 + self.hour * 3600 + self.minute * 60 + second - self.offset;
+        let seconds = days * 86_400 + self.hour * 3600 + self.minute * 60 + second - self.offset.unwrap_or(0);
         Timestamp::new(seconds, self.nano).ok()
     }
 
@@ -41,7 +41,7 @@ impl Civil {
             || (self.hour == 24 && self.minute + self.second > 0)
             || self.minute > 59
             || self.second > 60
-            || self.offset.abs() > 15 * 3600;
+            || self.offset.is_some_and(|offset| offset.abs() > 15 * 3600);
         if carried {
             Some(Flaw::Overflow)
         } else if self.unknown_zone {

@@ -30,7 +30,7 @@ pub(super) fn rfc_822(bytes: &[u8], region: Region) -> Option<Civil> {
         b"GMT" | b"Z" | b"UTC" | b"UT" => 0,
         zone => offset(zone).or_else(|| letters(zone, region))?,
     };
-    Some(Civil { year, month, day, hour, minute, second, offset, ..Civil::default() })
+    Some(Civil { year, month, day, hour, minute, second, offset: Some(offset), ..Civil::default() })
 }
 
 /// `YYYY-MM-DDTHH:MM:SS[.fff](Z|±hh:mm)`, the shape of most Atom.
@@ -52,7 +52,7 @@ pub(super) fn rfc_3339(bytes: &[u8]) -> Option<Civil> {
         b"Z" => 0,
         zone => offset(zone)?,
     };
-    Some(Civil { year, month, day, hour, minute, second, nano, offset, unknown_zone: false })
+    Some(Civil { year, month, day, hour, minute, second, nano, offset: Some(offset), unknown_zone: false })
 }
 
 fn pair(bytes: &[u8]) -> Option<(i64, &[u8])> {
@@ -367,7 +367,7 @@ impl Scan {
 
     fn finish(mut self) -> Option<Civil> {
         if let Some(seconds) = self.epoch {
-            return Some(Civil { year: 1970, month: 1, day: 1, second: seconds, ..Civil::default() });
+            return Some(Civil { year: 1970, month: 1, day: 1, second: seconds, offset: Some(0), ..Civil::default() });
         }
         self.place();
         let (mut hour, minute, second, nano) = self.clock.unwrap_or_default();
@@ -384,7 +384,7 @@ impl Scan {
             minute,
             second,
             nano,
-            offset: self.offset.unwrap_or(0),
+            offset: self.offset,
             unknown_zone: self.unknown_zone,
         })
     }
