@@ -13,6 +13,7 @@ mod daemon;
 mod delivery;
 mod discord_fake;
 mod fetch;
+mod new;
 mod panic;
 mod reading;
 mod store;
