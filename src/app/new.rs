@@ -13,8 +13,6 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
-use jiff::Timestamp;
-use serde::{Serialize, Serializer};
 use serde_json::Value;
 use url::Url;
 
@@ -34,8 +32,10 @@ use crate::{
     poll::document::{self, Input},
 };
 
+mod outcome;
 mod table;
 
+pub use outcome::{Candidate, Chosen, FeedFacts, Kind, Order, Outcome};
 use table::Table;
 
 /// Leads asked at the same time.
@@ -47,107 +47,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long rules may be sought in a page.
 const THINKING: Duration = Duration::from_secs(10);
 
-/// What is wanted.
-#[derive(Debug, Clone)]
-pub struct Order {
-    /// What to look at.
-    pub url: Url,
-    /// As what, whatever it seems to be.
-    pub kind: Option<Kind>,
-    /// Whether addresses that are not global may be asked.
-    pub private: bool,
-}
-
-/// How a source is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// As a feed.
-    Feed,
-    /// As a page, by selectors.
-    Html,
-    /// As JSON, by paths.
-    Json,
-}
-
 /// A `[[source]]` as the configuration would read it.
 pub type Draft<'a> = &'a dyn Fn(&str) -> Result<Arc<Source>, Diagnostics>;
-
-/// What was found.
-#[derive(Debug, Serialize)]
-pub struct Outcome {
-    /// What was looked at.
-    #[serde(serialize_with = "in_full")]
-    pub url: Url,
-    /// What it is, in words.
-    pub seen: String,
-    /// What may be its feeds.
-    pub candidates: Vec<Candidate>,
-    /// The best.
-    pub chosen: Option<Chosen>,
-    /// The `[[source]]` for it.
-    pub toml: Option<String>,
-    /// What it yields now, in the document's order.
-    pub items: Vec<Item>,
-    /// What could not be had, and other things worth knowing.
-    pub notes: Vec<String>,
-}
-
-/// An address that was asked.
-#[derive(Debug, Serialize)]
-pub struct Candidate {
-    /// Where.
-    #[serde(serialize_with = "in_full")]
-    pub url: Url,
-    /// Why there.
-    pub found: &'static str,
-    /// What its page calls it.
-    pub title: Option<String>,
-    /// The feed there, if it is one.
-    pub feed: Option<FeedFacts>,
-    /// Why it is none.
-    pub error_kind: Option<ErrorKind>,
-    /// The same in words.
-    pub message: Option<String>,
-}
-
-/// What a feed is worth.
-#[derive(Debug, Serialize)]
-pub struct FeedFacts {
-    /// Its format.
-    pub format: &'static str,
-    /// Its title.
-    pub title: Option<String>,
-    /// Items in it.
-    pub items: usize,
-    /// Items with a date.
-    pub with_dates: usize,
-    /// Items with an id or a link.
-    pub with_ids: usize,
-    /// The newest date.
-    pub newest: Option<Timestamp>,
-    /// It is about what readers say.
-    pub comments: bool,
-    /// All that in words.
-    #[serde(skip)]
-    pub words: String,
-}
-
-/// The best of it.
-#[derive(Debug, Serialize)]
-pub struct Chosen {
-    /// How it is read.
-    pub kind: Kind,
-    /// Where.
-    #[serde(serialize_with = "in_full")]
-    pub url: Url,
-    /// Why.
-    pub reason: String,
-}
-
-fn in_full<S: Serializer>(url: &Url, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(url.as_str())
-}
 
 /// Looks, within [`PATIENCE`] a lead. `taken` are the names of sources that there are.
 ///

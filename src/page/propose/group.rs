@@ -75,6 +75,10 @@ pub(super) fn best_first(outline: &Outline<'_>, expired: Expired<'_>) -> Vec<Gro
 
 /// The lists of elements that have something in common, each list once.
 fn gather(outline: &Outline<'_>) -> Vec<Vec<usize>> {
+    let mut uses: HashMap<&str, usize> = HashMap::new();
+    for class in outline.entries.iter().flat_map(class_names) {
+        *uses.entry(class).or_default() += 1;
+    }
     let mut kin: HashMap<Kin<'_>, Vec<usize>> = HashMap::new();
     for (at, entry) in outline.entries.iter().enumerate() {
         // an item without a link is no news
@@ -84,9 +88,9 @@ fn gather(outline: &Outline<'_>) -> Vec<Vec<usize>> {
         let Some(parent) = entry.parent else { continue };
         let (tag, path) = (entry.tag(), outline.entries[parent].path);
         let alone = [Under::One(parent), Under::Alike(path)].map(|under| Kin { under, tag, class: None });
-        let named = entry.classes().chain(entry.prefixes()).flat_map(|class| {
-            [Under::One(parent), Under::Alike(path), Under::Any].map(|under| Kin { under, tag, class: Some(class) })
-        });
+        let shared = class_names(entry).filter(|class| uses.get(class).is_some_and(|uses| *uses >= FEWEST));
+        let named = shared
+            .flat_map(|class| [Under::Alike(path), Under::Any].map(|under| Kin { under, tag, class: Some(class) }));
         for key in alone.into_iter().chain(named) {
             let members = kin.entry(key).or_default();
             // one too many says that there are too many
@@ -99,6 +103,10 @@ fn gather(outline: &Outline<'_>) -> Vec<Vec<usize>> {
     let mut lists: Vec<Vec<usize>> = kin.into_values().filter(|list| (FEWEST..=MOST).contains(&list.len())).collect();
     lists.retain(|list| known.insert(xxh3_64(&list.iter().flat_map(|at| at.to_le_bytes()).collect::<Vec<u8>>())));
     lists
+}
+
+fn class_names<'a>(entry: &Entry<'a>) -> impl Iterator<Item = &'a str> {
+    entry.classes().chain(entry.prefixes())
 }
 
 /// How much the elements look like news, by what was counted already.
@@ -136,11 +144,9 @@ fn at_a_glance(outline: &Outline<'_>, members: &[usize]) -> f64 {
         Some(tag) if is_heading(tag) => 0.9,
         _ => 1.0,
     };
-    let named = if common_classes(outline, members).iter().any(|class| names::weight(class) == Weight::Telling) {
-        1.15
-    } else {
-        1.0
-    };
+    // what says that it is a title is a part of the item
+    let telling = |class: &&str| names::weight(class) == Weight::Telling && !names::is_title(class);
+    let named = if common_classes(outline, members).iter().any(telling) { 1.15 } else { 1.0 };
     title * features * single * aside * tag * named * (1.0 + count.min(60.0)).ln()
 }
 
