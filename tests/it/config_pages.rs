@@ -132,11 +132,11 @@ fn a_selector_that_does_not_parse_is_told_in_words() {
         ("a:contains(x)", "for an attribute use attr, for a text regex"),
         ("div.1st", "(no class begins with a digit)"),
         ("a[href=]", "something is missing at its end, or before a closing bracket"),
-        ("a[]", "in [] stands a name alone"),
+        ("a['b']", "in [] stands a name alone"),
         ("svg|a", "there are no namespaces"),
         ("//div[@class='x']", "is no CSS selector"),
         ("li)", "is no CSS selector"),
-        ("a:", "is no CSS selector: a name is due"),
+        ("a:", "is no CSS selector: something is missing at its end"),
     ];
     for (selector, why) in cases {
         in_title(&format!("'''{selector}'''"), &[&format!("8:14 source[ann].html.title {why}")]);
@@ -265,8 +265,8 @@ fn how_dates_are_read_is_checked() {
         &["8:38 source[ann].html.published.under \"h4[\" is no CSS selector"],
     );
     in_source(
-        "kind = \"json\"\n[source.json]\nitems = \"/a\"\ntitle = \"/b\"\npublished = { select = \"/c\", under = \"/d\" }\n",
-        &["8:30 source[ann].json.published.under JSON has no headings"],
+        "kind = \"json\"\n[source.json]\nitems = \"/a\"\ntitle = \"/b\"\npublished = { select = \"/c\", under = \"h4\" }\n",
+        &["8:38 source[ann].json.published.under expected a JSON Pointer"],
     );
 }
 

@@ -72,7 +72,7 @@ fn take<P: Language>(
 ) -> Option<Take<P>> {
     const FORMS: &str = "select, const, any and join";
     let forms = ["select", "const", "any", "join"].map(|key| (key, table.get(key)));
-    let attr = if P::ELEMENTS {
+    let attr = if P::ATTRIBUTES {
         table.get("attr")
     } else {
         table.refuse("attr", "JSON has no attributes: select leads to the value itself");
@@ -168,12 +168,7 @@ fn date<P: Language>(table: &mut Table<'_>, dates: &Dates<P>) -> Option<DateRule
 fn of_date<P: Language>(table: &mut Table<'_>, like: &DateRule<P>) -> Option<DateRule<P>> {
     let format = unless_wrong(table.get("format").map(|value| moment::format(&value)));
     let zone = unless_wrong(table.get("zone").map(|value| moment::zone(&value)));
-    let under = if P::ELEMENTS {
-        unless_wrong(table.get("under").map(|value| P::read(&value)))
-    } else {
-        table.refuse("under", "JSON has no headings: put day and time together with join");
-        Some(None)
-    };
+    let under = unless_wrong(table.get("under").map(|value| P::read(&value)));
     Some(DateRule {
         format: format?.or_else(|| like.format.clone()),
         zone: zone?.unwrap_or_else(|| like.zone.clone()),

@@ -23,8 +23,8 @@ const MOST_DESCENTS: usize = 2;
 
 /// What `[source.html]` and `[source.json]` differ in.
 pub(super) trait Language: Point {
-    /// Whether there are elements, with attributes and headings.
-    const ELEMENTS: bool;
+    /// Whether there are elements, which have attributes.
+    const ATTRIBUTES: bool;
     /// What is written where one is due.
     const FORM: &'static str;
     /// Reads one; what is wrong with it is told.
@@ -34,7 +34,7 @@ pub(super) trait Language: Point {
 }
 
 impl Language for Css {
-    const ELEMENTS: bool = true;
+    const ATTRIBUTES: bool = true;
     const FORM: &'static str = "a CSS selector";
 
     fn read(value: &Value<'_>) -> Option<Self> {
@@ -58,7 +58,7 @@ impl Language for Css {
 }
 
 impl Language for Path {
-    const ELEMENTS: bool = false;
+    const ATTRIBUTES: bool = false;
     const FORM: &'static str = "a JSON Pointer such as \"/data/items\" or a JSONPath such as \"$.data[*]\"";
 
     fn read(value: &Value<'_>) -> Option<Self> {
