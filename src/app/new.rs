@@ -29,7 +29,7 @@ use crate::{
         dom, encoding,
         propose::{self, Proposal},
     },
-    poll::document::{self, Input},
+    poll::document::{self, Input, LONGEST_READ},
 };
 
 mod outcome;
@@ -342,7 +342,8 @@ impl<'a> Look<'a> {
             source: (self.draft)(&toml)?,
             window: Arc::default(),
         };
-        let read = document::read_guarded(document::read, &input);
+        let start = Instant::now();
+        let read = document::read_guarded(document::read, &input, &|| start.elapsed() > LONGEST_READ);
         Ok(read.map(|parsed| (toml, parsed.candidates.into_iter().map(|candidate| candidate.item).collect())))
     }
 
