@@ -13,6 +13,7 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
+use scraper::Html;
 use serde_json::Value;
 use url::Url;
 
@@ -136,73 +137,81 @@ impl<'a> Look<'a> {
     }
 
     async fn look_at(&mut self, document: Document) -> Result<(), Diagnostics> {
-        let url = document.final_url.clone();
         if let Some(moved) = &document.permanent_redirect
             && moved.origin() != self.order.url.origin()
         {
             self.outcome.notes.push("it has moved for good, to another host".to_owned());
         }
-        let wants = |kind| self.order.kind.is_none_or(|wanted| wanted == kind);
-        let (feed, html, json) = (wants(Kind::Feed), wants(Kind::Html), wants(Kind::Json));
-        if feed && let Ok(parsed) = read_feed(&document) {
-            self.outcome.seen = format!("a feed ({})", parsed.format);
-            let lead = Lead { url: self.order.url.clone(), found: Found::Asked, title: None };
-            let own = self.as_feed(lead, document, &parsed);
-            return self.choose_feed(vec![own], None);
-        }
-        let text = encoding::decode(&document.body, document.content_type.as_deref(), None);
-        if let Some(value) = as_json(&text, self.order.kind == Some(Kind::Json)) {
-            self.outcome.seen = "JSON".to_owned();
-            if json {
-                let proposals = propose::of_json(&value);
-                drop(value);
-                return self.choose_rules(proposals, &document, None);
+        let no_feed = match read_feed(&document) {
+            Ok(parsed) if self.wants(Kind::Feed) => {
+                self.outcome.seen = format!("a feed ({})", parsed.format);
+                let lead = Lead { url: self.order.url.clone(), found: Found::Asked, title: None };
+                let own = self.as_feed(lead, document, &parsed);
+                return self.choose_feed(vec![own], None);
             }
-        }
-        let page = match dom::parse(&text) {
-            Ok(page) if text.contains('<') => page,
-            Ok(_) => {
-                if self.outcome.seen.is_empty() {
-                    self.outcome.seen = "neither a page nor a feed nor JSON".to_owned();
-                }
-                return Ok(());
-            }
-            Err(error) => {
-                self.outcome.seen = "a page that is not read".to_owned();
-                self.outcome.notes.push(error.to_string());
-                return Ok(());
-            }
+            Ok(parsed) => format!("a feed ({})", parsed.format),
+            Err(error) => error.to_string(),
         };
-        let title = discover::title(&page);
+        let text = encoding::decode(&document.body, document.content_type.as_deref(), None);
+        if self.wants(Kind::Json)
+            && let Some(value) = as_json(&text)
+        {
+            self.outcome.seen = "JSON".to_owned();
+            return self.choose_rules(propose::of_json(&value), &document, None);
+        }
+        match dom::parse(&text) {
+            Ok(page) if text.contains("</") => self.look_at_page(&page, &document).await?,
+            Ok(_) => {}
+            Err(error) => {
+                self.outcome.seen = format!("a page that cannot be read: {error}");
+                let leads = discover::of_address(&document.final_url);
+                let feeds = if self.wants(Kind::Feed) { self.feeds(leads, true).await } else { Vec::new() };
+                self.choose_feed(feeds, None)?;
+            }
+        }
+        match (&self.outcome.chosen, self.outcome.seen.is_empty()) {
+            (_, true) => self.outcome.seen = no_feed,
+            // a wall for programs looks like a page, too
+            (None, false) => self.outcome.notes.push(format!("read as a feed it is {no_feed}")),
+            (Some(_), false) => {}
+        }
+        Ok(())
+    }
+
+    /// Its feeds, else what repeats in it, else a feed that is better than nothing.
+    async fn look_at_page(&mut self, page: &Html, document: &Document) -> Result<(), Diagnostics> {
+        let url = &document.final_url;
+        let title = discover::title(page);
         self.outcome.seen = match &title {
             Some(title) => format!("a page: {title:?}"),
             None => "a page without a title".to_owned(),
         };
         let mut feeds = Vec::new();
-        if feed {
-            feeds = self.feeds(discover::of_page(&page, &url), false).await;
+        if self.wants(Kind::Feed) {
+            feeds = self.feeds(discover::of_page(page, url), false).await;
             if !feeds.iter().any(|feed| feed.worth.usable()) {
-                feeds.extend(self.feeds(discover::of_address(&url), true).await);
+                feeds.extend(self.feeds(discover::of_address(url), true).await);
             }
             if feeds.iter().any(|feed| feed.worth.usable()) {
                 return self.choose_feed(feeds, title.as_deref());
             }
         }
-        if html || json {
-            self.bar.set_message("looking for what repeats");
-            let start = Instant::now();
-            let mut proposals = Vec::new();
-            if html {
-                proposals = propose::of_page(&page, &url, &|| start.elapsed() > THINKING);
-            }
-            if json {
-                proposals.extend(propose::of_embedded(&page));
-            }
-            drop(page);
-            self.choose_rules(proposals, &document, title.as_deref())?;
+        self.bar.set_message("looking for what repeats");
+        let start = Instant::now();
+        let mut proposals = Vec::new();
+        if self.wants(Kind::Html) {
+            proposals = propose::of_page(page, url, &|| start.elapsed() > THINKING);
         }
-        // a feed without items, or of comments, is better than nothing
+        if self.wants(Kind::Json) {
+            proposals.extend(propose::of_embedded(page));
+        }
+        self.choose_rules(proposals, document, title.as_deref())?;
+        // without items, or of comments
         if self.outcome.chosen.is_none() { self.choose_feed(feeds, title.as_deref()) } else { Ok(()) }
+    }
+
+    fn wants(&self, kind: Kind) -> bool {
+        self.order.kind.is_none_or(|wanted| wanted == kind)
     }
 
     /// Asks the leads. `enough`: the first feed that will do ends it.
@@ -393,8 +402,8 @@ fn read_feed(document: &Document) -> Result<feed::OwnedDocument, feed::Error> {
     feed::parse(&document.body, &hints)
 }
 
-/// The document as JSON, where it is meant to be that.
-fn as_json(text: &str, forced: bool) -> Option<Value> {
-    let start = text.trim_start_matches('\u{feff}').trim_start();
-    (forced || start.starts_with(['{', '['])).then(|| serde_json::from_str(start).ok())?
+/// The document as JSON, where it is that.
+fn as_json(text: &str) -> Option<Value> {
+    let text = text.trim_start_matches('\u{feff}').trim_start();
+    text.starts_with(['{', '[']).then(|| serde_json::from_str(text).ok())?
 }

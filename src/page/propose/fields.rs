@@ -63,13 +63,15 @@ struct Search<'a, 'p> {
 }
 
 impl Search<'_, '_> {
-    /// An element within the item whose class says that it is the title.
+    /// An element within the item whose class says that it is the title, unless it is one around the link:
+    /// there the link's own words are the title, and what else stands there is not.
     fn titled(&self, item: usize) -> Option<usize> {
-        let within = item + 1..self.outline.entries[item].end;
-        within.take(64).find(|&at| {
-            let entry = &self.outline.entries[at];
-            entry.text > 0 && entry.classes().any(names::is_title)
-        })
+        let entries = &self.outline.entries;
+        let within = item + 1..entries[item].end;
+        let titled = within.take(64).find(|&at| entries[at].text > 0 && entries[at].classes().any(names::is_title))?;
+        let around =
+            entries[item].holds.link.is_some_and(|(_, link)| (titled + 1..entries[titled].end).contains(&link));
+        (!around).then_some(titled)
     }
 
     /// The first selector that finds in nearly each item what `target` says is there.

@@ -197,7 +197,7 @@ fn changes_of_a_wiki() {
             9 items
             [source.html]
             items = "li.mw-changeslist-line"
-            title = "span.mw-changeslist-title"
+            title = "a.mw-changeslist-title"
             link = "a.mw-changeslist-title"
         "#]],
     );
@@ -277,4 +277,58 @@ fn json() {
     .assert_eq(&proposals(json!({"data": {"a/b": {"media": media, "genres": [{"name": "one"}]}}})));
     assert_eq!(proposals(json!({"error": "no"})), "none\n");
     assert_eq!(proposals(json!([[], [1, 2], {"x": [{"y": 1}]}])), "none\n");
+}
+
+#[test]
+fn a_clock_that_has_run_out_ends_it() {
+    let news = each(20, |n, title| format!("<article><a href=/{n}>{title}</a></article>"));
+    let html = dom::parse(&news).unwrap();
+    let url = Url::parse("https://news.example/").unwrap();
+    assert_eq!(of_page(&html, &url, &|| true), []);
+    // and in the middle of it
+    let asked = std::cell::Cell::new(0);
+    let expired = || {
+        asked.set(asked.get() + 1);
+        asked.get() > 3
+    };
+    assert_eq!(of_page(&html, &url, &expired), []);
+    assert!((4..10).contains(&asked.get()), "it was asked {} times, and went on", asked.get());
+}
+
+#[test]
+fn pages_made_to_be_slow_give_rules_within_bounds_or_none() {
+    let deep = format!("{}<a href=/x>A title with words enough</a>", "<div class='item news'>".repeat(4_000));
+    let wide = each(20_000, |n, title| format!("<li class='item n{n}'><a href=/{n}>{title}</a></li>"));
+    let lists = each(2_000, |n, title| {
+        let word: String = n.to_string().bytes().map(|digit| char::from(digit - b'0' + b'a')).collect();
+        let items = each(3, |k, _| format!("<li class=l{word}><a href=/{n}/{k}>{title}, {k}</a></li>"));
+        format!("<ul class=u{word}>{items}</ul>")
+    });
+    let comments = format!("<p>{}</p>", "<!-- --> ".repeat(40_000)).repeat(2);
+    for page in [deep, wide, lists, comments] {
+        for proposal in proposals(&page) {
+            assert!(scraper::Selector::parse(&proposal.items).is_ok());
+            assert!((3..=200).contains(&proposal.count));
+        }
+    }
+}
+
+#[test]
+fn a_title_that_is_a_class_is_no_item() {
+    let rows = each(9, |n, title| {
+        format!(
+            "<tr class=athing><td class=rank>{n}.</td><td class=title><a href='https://x.example/{n}'>{title}</a>\
+             <span class=site>(<a href='/from'>x.example</a>)</span></td></tr><tr><td colspan=2>{n} points</td></tr>"
+        )
+    });
+    check(
+        &format!("<table><tr><td><table>{rows}</table></table>"),
+        expect![[r#"
+            9 items
+            [source.html]
+            items = "tr.athing"
+            title = "a"
+            link = "a"
+        "#]],
+    );
 }
