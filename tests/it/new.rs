@@ -360,3 +360,46 @@ fn hostile_pages_end_in_words() {
     assert_eq!(look.status, Some(3));
     assert!(look.err.contains("too_large"), "{}", look.err);
 }
+
+#[test]
+fn pages_of_many_shapes_yield_the_items_that_they_show() {
+    let list = |item: &dyn Fn(usize, &str) -> String| -> String {
+        (1..8).map(|n| item(n, &format!("Story {n} of the river and its {n} bridges"))).collect()
+    };
+    let rows = list(&|n, title| format!("<tr><td>2026-01-0{n}</td><td><a href=item?id={n}>{title}</a></td></tr>"));
+    let tiles = list(&|n, title| {
+        format!(
+            "<a class=tile href=/item?id={n}><img src=/{n}.png><div class=headline>{title}</div><small>January {n}, 2026</small></a>"
+        )
+    });
+    let made = list(&|n, title| {
+        format!(
+            "<div class='sc-bdVaJa css-1x2y3z'><a class=_3x{n} href='?id={n}'><b>{title}</b></a>\
+             <span class=css-9k2>0{n}.01.2026</span></div>"
+        )
+    });
+    let terms = list(&|n, title| {
+        format!(
+            "<li class=Post_item__x1Y2z><time datetime=2026-01-0{n}>then</time><a href='//127.0.0.1/item?id={n}'>{title}</a></li>"
+        )
+    });
+    for (shape, page) in [
+        ("rows", format!("<table><tr><th>Day<th>Title</tr>{rows}</table>")),
+        ("tiles", format!("<div class=tiles>{tiles}</div><a class=tile href=/more>More</a>")),
+        ("made", format!("<div id=app><section>{made}</section></div>")),
+        ("modules", format!("<ul>{terms}</ul><ul><li><a href=/about>About the paper and its makers</a></li></ul>")),
+    ] {
+        let site = Site::new();
+        site.page(
+            "",
+            &format!("<title>{shape}</title><ul class=menu><li><a href=/a>A</a><li><a href=/b>B</a></ul>{page}"),
+        );
+        let items = site.preview(&site.look("", &[]));
+        assert_eq!(items.len(), 7, "{shape}");
+        for (n, item) in (1..8).zip(&items) {
+            assert_eq!(item["title"], format!("Story {n} of the river and its {n} bridges"), "{shape}");
+            assert_eq!(item["published"], format!("2026-01-0{n}T00:00:00Z"), "{shape}");
+            assert!(item["link"].as_str().unwrap().ends_with(&format!("?id={n}")), "{shape}: {item}");
+        }
+    }
+}
