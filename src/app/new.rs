@@ -24,7 +24,7 @@ use crate::{
     model::{ErrorKind, Failure, Item, Name},
     page::{
         discover::{
-            self, Found, Lead,
+            self, Lead,
             rank::{self, Worth},
         },
         dom, encoding,
@@ -36,6 +36,7 @@ use crate::{
 mod outcome;
 mod table;
 
+pub use crate::page::discover::Found;
 pub use outcome::{Candidate, Chosen, FeedFacts, Kind, Order, Outcome};
 use table::Table;
 
@@ -246,7 +247,7 @@ impl<'a> Look<'a> {
                 }
                 Err(failure) => self.outcome.candidates.push(Candidate {
                     url: lead.url,
-                    found: lead.found.as_str(),
+                    found: lead.found,
                     title: lead.title,
                     feed: None,
                     error_kind: Some(failure.kind),
@@ -262,7 +263,7 @@ impl<'a> Look<'a> {
         let worth = Worth::of(parsed, &lead, &self.order.url);
         self.outcome.candidates.push(Candidate {
             url: lead.url.clone(),
-            found: lead.found.as_str(),
+            found: lead.found,
             title: lead.title.clone(),
             feed: Some(FeedFacts {
                 format: parsed.format.as_str(),
@@ -309,7 +310,8 @@ impl<'a> Look<'a> {
         title: Option<&str>,
     ) -> Result<(), Diagnostics> {
         let url = self.order.url.clone();
-        for rules in proposals {
+        let mut proposals = proposals.into_iter();
+        while let Some(rules) = proposals.next() {
             let kind = match rules.kind {
                 propose::Kind::Html => Kind::Html,
                 propose::Kind::Json => Kind::Json,
@@ -319,6 +321,10 @@ impl<'a> Look<'a> {
                     let names: Vec<&str> = rules.fields.iter().map(|field| field.name).collect();
                     let reason = format!("{} places that look alike, with {}", rules.count, names.join(", "));
                     self.chosen(kind, &url, document, reason, toml, items);
+                    let others = proposals.map(|Proposal { items, count, .. }| {
+                        format!("it has another list: items = {} ({count} places)", propose::quoted(&items))
+                    });
+                    self.outcome.notes.extend(others);
                     return Ok(());
                 }
                 Ok(_) => {}

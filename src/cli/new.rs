@@ -1,13 +1,16 @@
 //! `new`: from an address to a `[[source]]`.
 
-use std::{collections::BTreeSet, process::ExitCode};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::ExitCode,
+};
 
 use anstyle::{AnsiColor, Style};
 use url::Url;
 
 use super::{FOUND_FAILING, Global, INVALID, parse::item_line, report::one_line, settings};
 use crate::{
-    app::new::{self, Candidate, Kind, Order, Outcome},
+    app::new::{self, Candidate, Found, Kind, Order, Outcome},
     config::diagnostic::Diagnostics,
     model::RedactedUrl,
 };
@@ -76,7 +79,9 @@ fn address(text: &str) -> Result<Url, String> {
 fn findings(outcome: &Outcome) -> String {
     let bold = Style::new().bold();
     let mut text = format!("{bold}{}{bold:#} is {}\n", RedactedUrl(&outcome.url), one_line(&outcome.seen));
-    text.extend(outcome.candidates.iter().map(candidate));
+    let (misses, told): (Vec<_>, Vec<_>) = outcome.candidates.iter().partition(|candidate| is_miss(candidate));
+    text.extend(told.into_iter().map(candidate));
+    text += &missed(&misses);
     text.extend(outcome.notes.iter().map(|note| format!("  {}\n", one_line(note))));
     let Some(chosen) = &outcome.chosen else {
         text += "nothing there can be a source: no feed, and nothing that repeats and looks like news\n";
@@ -98,14 +103,34 @@ fn findings(outcome: &Outcome) -> String {
     text
 }
 
+/// A place that was only worth a try, and tried in vain.
+fn is_miss(candidate: &Candidate) -> bool {
+    candidate.feed.is_none() && candidate.found == Found::Common
+}
+
+/// The misses, a line a kind.
+fn missed(misses: &[&Candidate]) -> String {
+    let mut paths: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for miss in misses {
+        paths.entry(kind_of(miss)).or_default().push(miss.url.path());
+    }
+    let style = Style::new().fg_color(Some(AnsiColor::Red.into()));
+    let dim = Style::new().dimmed();
+    let line = |(kind, paths): (String, Vec<&str>)| {
+        format!("  {style}✖{style:#} {kind}: {}  {dim}{}{dim:#}\n", paths.join(" "), Found::Common)
+    };
+    paths.into_iter().map(line).collect()
+}
+
+fn kind_of(candidate: &Candidate) -> String {
+    candidate.error_kind.map(|kind| kind.to_string()).unwrap_or_default()
+}
+
 fn candidate(candidate: &Candidate) -> String {
     let (mark, color, words) = match &candidate.feed {
         Some(feed) if feed.items > 0 && !feed.comments => ("●", AnsiColor::Green, feed.words.clone()),
         Some(feed) => ("▲", AnsiColor::Yellow, feed.words.clone()),
-        None => {
-            let kind = candidate.error_kind.map(|kind| kind.to_string()).unwrap_or_default();
-            ("✖", AnsiColor::Red, kind)
-        }
+        None => ("✖", AnsiColor::Red, kind_of(candidate)),
     };
     let style = Style::new().fg_color(Some(color.into()));
     let dim = Style::new().dimmed();

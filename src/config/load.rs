@@ -84,14 +84,19 @@ pub fn load(path: &Path, options: &LoadOptions<'_>) -> Result<Loaded, Diagnostic
 /// # Errors
 /// The file cannot be read or is no TOML, its `[fetch]` has faults, or the table has.
 pub fn draft(path: Option<&Path>, table: &str, options: &LoadOptions<'_>) -> Result<Arc<Source>, Diagnostics> {
-    let mut text = path.map(text_of).transpose()?.unwrap_or_default();
-    text.push('\n');
-    text.push_str(table);
+    let own = path.map(text_of).transpose()?.unwrap_or_default();
+    let text = format!("{own}\n{table}");
     let path = path.unwrap_or(Path::new(""));
-    let Ok(document) = DeTable::parse(&text) else {
-        // all its faults, in their words
-        parse(path, &text, options)?;
-        return Err(Diagnostic::of_file(path, "is no TOML with a source at its end").into());
+    let document = match DeTable::parse(&text) {
+        Ok(document) => document,
+        Err(error) => {
+            // all the faults that are the file's own
+            if DeTable::parse(&own).is_err() {
+                parse(path, &own, options)?;
+            }
+            let message = format!("a [[source]] cannot follow what stands there: {}", error.message());
+            return Err(Diagnostic::of_file(path, message).into());
+        }
     };
     let counts = document.into_inner().into_iter().filter_map(|(key, mut value)| match key.get_ref().as_ref() {
         "fetch" => Some((key, value)),

@@ -3,13 +3,17 @@
 //! Nothing is fetched here: a [`Lead`] is an address worth a look. What was found there is put in order by
 //! [`rank`].
 
+use std::fmt;
+
 use scraper::{ElementRef, Html};
+use serde::Serialize;
 use url::Url;
 
 pub mod rank;
 
 /// How an address came to be one that may be a feed's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Found {
     /// It is what was asked about.
     Asked,
@@ -23,16 +27,15 @@ pub enum Found {
     Common,
 }
 
-impl Found {
-    /// For people.
-    pub fn as_str(self) -> &'static str {
-        match self {
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
             Self::Asked => "asked for",
             Self::Named => "named by the page",
             Self::Linked => "linked from the page",
             Self::Site => "where such sites have theirs",
             Self::Common => "where feeds commonly are",
-        }
+        })
     }
 }
 

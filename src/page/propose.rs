@@ -12,7 +12,7 @@
 //! Everything here is a suggestion: who reads it sees the items that it yields, and may write a better one.
 //! The work is bounded by the size of the tree and, where selectors are tried, by the caller's clock.
 
-use std::fmt::Write as _;
+use std::{collections::HashSet, fmt::Write as _};
 
 use scraper::Html;
 use serde_json::Value;
@@ -109,14 +109,21 @@ pub fn of_page(html: &Html, url: &Url, expired: Expired<'_>) -> Vec<Proposal> {
     let base = super::discover::base(html, url);
     let outline = outline::Outline::new(html, &base);
     let mut proposals: Vec<Proposal> = Vec::new();
+    let mut proposed = HashSet::new();
     for group in group::best_first(&outline, expired).into_iter().take(TRIED) {
         if expired() || proposals.len() == MOST {
             break;
+        }
+        // the same list again, a level above or below
+        let links: Vec<usize> = group.links(&outline).collect();
+        if links.iter().filter(|link| proposed.contains(*link)).count() * 2 > links.len() {
+            continue;
         }
         let Some(items) = selector::of(&outline, &group, expired) else { continue };
         let Some(fields) = fields::of(&outline, &group, expired) else { continue };
         let count = group.members.len();
         proposals.push(Proposal { kind: Kind::Html, items, fields, embedded: None, count });
+        proposed.extend(links);
     }
     proposals
 }

@@ -199,6 +199,13 @@ fn what_is_wrong_is_told() {
     let look = Look::of(&site.kawaraban(&["-c", "k.toml", "new", &site.url("")]));
     assert_eq!((look.status, look.out.as_str()), (Some(2), ""));
     assert!(look.err.contains("k.toml:2:11: fetch.timeout: "), "{}", look.err);
+    std::fs::write(site.path().join("k.toml"), "[fetch]\ntimeout = \"3s\nsource = [").unwrap();
+    let look = Look::of(&site.kawaraban(&["-c", "k.toml", "new", &site.url("")]));
+    assert!(look.status == Some(2) && look.err.contains("k.toml:2:"), "{}", look.err);
+    // what could not be pasted there
+    std::fs::write(site.path().join("k.toml"), "source = [{ name = \"a\", url = \"http://127.0.0.1:9/\" }]").unwrap();
+    let look = Look::of(&site.kawaraban(&["-c", "k.toml", "new", &site.url("")]));
+    assert!(look.status == Some(2) && look.err.contains("a [[source]] cannot follow"), "{}", look.err);
     assert_eq!(site.farm.connections(), 0);
 }
 
@@ -305,7 +312,10 @@ fn scripts_get_one_object() {
     let told: Value = serde_json::from_str(&look.out).unwrap();
     assert_eq!(told["chosen"]["kind"], "feed");
     assert_eq!(told["chosen"]["url"], site.url("feed"));
-    assert_eq!(told["candidates"][0]["feed"]["items"], 3);
+    assert_eq!(
+        (&told["candidates"][0]["feed"]["items"], &told["candidates"][0]["found"]),
+        (&3.into(), &"named".into())
+    );
     assert_eq!(told["candidates"][1]["error_kind"], "http_404");
     assert_eq!(told["items"].as_array().unwrap().len(), 3);
     assert!(told["toml"].as_str().unwrap().parse::<toml::Table>().is_ok());

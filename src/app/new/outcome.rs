@@ -4,7 +4,10 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use url::Url;
 
-use crate::model::{ErrorKind, Item};
+use crate::{
+    model::{ErrorKind, Item},
+    page::discover::Found,
+};
 
 /// What is wanted.
 #[derive(Debug, Clone)]
@@ -56,7 +59,7 @@ pub struct Candidate {
     #[serde(serialize_with = "in_full")]
     pub url: Url,
     /// Why there.
-    pub found: &'static str,
+    pub found: Found,
     /// What its page calls it.
     pub title: Option<String>,
     /// The feed there, if it is one.

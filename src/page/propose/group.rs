@@ -30,6 +30,13 @@ pub(super) struct Group {
     score: f64,
 }
 
+impl Group {
+    /// The members' links.
+    pub(super) fn links(&self, outline: &Outline<'_>) -> impl Iterator<Item = usize> {
+        self.members.iter().filter_map(|&at| outline.entries[at].holds.link).map(|(_, link)| link)
+    }
+}
+
 /// What elements have in common: where they stand, their tag, a class.
 #[derive(PartialEq, Eq, Hash)]
 struct Kin<'a> {
