@@ -5,6 +5,7 @@
 
 mod arguments;
 mod check;
+mod new;
 mod parse;
 mod report;
 mod settings;
@@ -53,6 +54,10 @@ fn dispatch(arguments: Arguments) -> ExitCode {
         }
         Command::Preview { source, json, from_saved } => settings::load(&global, true)
             .map(|loaded| app::preview::run(&loaded.config, &source, app::preview::Options { json, from_saved })),
+        Command::New { url, kind, allow_private_addresses, json } => {
+            let kind = kind.map(Into::into);
+            new::run(&global, &new::Options { url, kind, private: allow_private_addresses, json })
+        }
         Command::SendTest { destination } => {
             settings::load(&global, true).map(|loaded| app::send_test::run(&loaded.config, &destination))
         }

@@ -14,6 +14,7 @@ mod delivery;
 mod discord_fake;
 mod enrich;
 mod fetch;
+mod new;
 mod pages;
 mod panic;
 mod presets;
