@@ -36,21 +36,20 @@ pub(super) fn ingest(database: &Database, group: &mut Group, ingest: Ingest) -> 
         packs.decode(number.ok_or_else(damaged)?, &bytes).map_err(|_| damaged())?;
     }
     let remembered = packs.len();
-    let known = packs.seen();
+    let met = packs.meet(keys.iter().map(identity::Keys::strongest));
 
     // an entry that a document has twice, word by word, is one item
-    let mut met = HashSet::new();
+    let mut twice = HashSet::new();
     let mut new: Vec<Candidate> = Vec::new();
     for candidate in candidates {
         let Some(keys) = keys.get(candidate.index) else { continue };
-        if known.find(keys.strongest()).is_none() && met.insert(keys.strongest()) {
+        if !met.seen(keys.strongest()) && twice.insert(keys.strongest()) {
             new.push(candidate);
         }
     }
-    let present: Vec<_> = keys.iter().filter_map(|keys| known.find(keys.strongest())).collect();
     let last_success = before.last_success.map_or(0, |last| seconds(last.as_second()));
     packs.update(
-        present.into_iter(),
+        &met,
         new.iter().filter_map(|candidate| keys.get(candidate.index)).copied(),
         last_success,
         seconds(at.as_second()),
