@@ -81,7 +81,7 @@ pub(super) fn ingest(database: &Database, group: &mut Group, ingest: Ingest) -> 
         let Some(candidate) = passing.get_mut(*index).and_then(Option::take) else { continue };
         let strongest = keys.get(candidate.index).map_or(0, identity::Keys::strongest);
         let delivery = Delivery::new(&source, strongest, bounded(candidate.item), at);
-        let json = serde_json::to_vec(&delivery).map_err(|error| Fault::Damaged(error.to_string()))?;
+        let json = serde_json::to_string(&delivery).map_err(|error| Fault::Damaged(error.to_string()))?;
         for destination in &source.to {
             outbox::push(database, group, destination, at, &json);
         }
