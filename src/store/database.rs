@@ -40,7 +40,7 @@ const FREED_WITHIN: Duration = Duration::from_secs(5);
 /// With sled's 512 kB a burst of large values can deadlock it for good; with this it was never seen to.
 const SEGMENT: usize = 4 << 20;
 /// Loosely a bound, see the figures in the README.
-const CACHE: u64 = 8 << 20;
+const CACHE: u64 = 2 << 20;
 const META: &[u8] = b"m";
 
 /// Why a database could not be opened or written.
