@@ -296,13 +296,7 @@ impl Entry<'_> {
         Some(match &self.content {
             Content::Known(_) => return None,
             Content::Markup(markup) => markup.facts(),
-            Content::Ready(item) => Facts {
-                id: item.id.as_deref(),
-                link: item.link.as_deref(),
-                title: item.title.as_deref(),
-                time: item.time(),
-                text: item.content_html.as_deref().or(item.summary.as_deref()),
-            },
+            Content::Ready(item) => Facts::from(&**item),
         })
     }
 

@@ -8,6 +8,8 @@
 use jiff::Timestamp;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::model::Item;
+
 /// What identity needs to know of an entry, borrowed from the document.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Facts<'a> {
@@ -21,6 +23,18 @@ pub struct Facts<'a> {
     pub time: Option<Timestamp>,
     /// Summary or content as the document has it.
     pub text: Option<&'a str>,
+}
+
+impl<'a> From<&'a Item> for Facts<'a> {
+    fn from(item: &'a Item) -> Self {
+        Self {
+            id: item.id.as_deref(),
+            link: item.link.as_deref(),
+            title: item.title.as_deref(),
+            time: item.time(),
+            text: item.content_html.as_deref().or(item.summary.as_deref()),
+        }
+    }
 }
 
 /// The keys of one entry. Those that another entry of the same document shares are left out.

@@ -89,3 +89,6 @@ pub struct Extract {
     /// What was passed over, for the operator.
     pub warnings: Vec<String>,
 }
+
+#[cfg(test)]
+mod tests;

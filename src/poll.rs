@@ -5,6 +5,7 @@
 
 pub mod article;
 pub mod document;
+pub mod drift;
 pub mod filter;
 pub mod recent;
 pub mod window;
@@ -194,11 +195,19 @@ impl Poller {
     }
 }
 
-/// Takes over what was kept of a source: validators and body hash only if they were of the same
-/// `fingerprint` (URL, kind, encoding, headers, parser version), and `gone` likewise.
+/// Takes over what was kept of a source: validators, body hash and what the rules matched only if they were
+/// of the same `fingerprint` (URL, kind, rules, encoding, headers, parser version), and `gone` likewise.
 pub fn adopt(mut record: SourceRecord, fingerprint: u64) -> SourceRecord {
     if record.fingerprint != fingerprint {
-        record = SourceRecord { fingerprint, etag: None, last_modified: None, body_hash: None, gone: None, ..record };
+        record = SourceRecord {
+            fingerprint,
+            etag: None,
+            last_modified: None,
+            body_hash: None,
+            gone: None,
+            matched: None,
+            ..record
+        };
     }
     record
 }

@@ -29,7 +29,7 @@ use tokio::sync::oneshot;
 use crate::{
     config,
     identity::Keys,
-    model::{DeliveryError, Item, Name},
+    model::{DeliveryError, Item, Matched, Name},
     resilience::breaker::Breaker,
 };
 use engine::{Command, Engine, Reply};
@@ -302,6 +302,9 @@ pub struct SourceRecord {
     pub last_success: Option<Timestamp>,
     /// Whether the last document had items.
     pub had_items: bool,
+    /// How well the rules of a page or of JSON fitted the last document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub matched: Option<Matched>,
     /// Seconds that the record outlives its source in the configuration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention_s: Option<u64>,

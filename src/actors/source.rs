@@ -3,7 +3,12 @@
 //! A shell around [`Poller`]: it keeps the timer, the HTTP client and the window of the last document.
 //! A poll is one future; whatever goes wrong in it, a panic included, ends in one [`PollFinished`].
 
-use std::{panic::AssertUnwindSafe, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Recipient, SpawnHandle, WrapFuture,
@@ -31,14 +36,15 @@ use crate::{
     model::{ErrorKind, Failure, RedactedUrl},
     poll::{
         Due, End, Next, Poller,
-        document::{self, Input, Parsed, Read},
+        document::{self, Input, LONGEST_READ, Parsed, Read},
+        drift,
         window::Window,
     },
     resilience::breaker::Phase,
     store::{Ingest, Prospect, SourceRecord, StoreError},
 };
 
-/// Bodies above this are read on another thread, so that no source waits for them.
+/// Feeds above this, and all pages and JSON, are read on another thread, so that no source waits for them.
 const INLINE_READ: usize = 256 * 1024;
 
 /// What a source is made of.
@@ -234,7 +240,7 @@ impl SourceActor {
         changed: Changed,
     ) -> LocalBoxActorFuture<Self, ()> {
         let Changed { parsed, etag, last_modified, body_hash } = changed;
-        let Parsed { keys, window, candidates, whole, warnings, .. } = parsed;
+        let Parsed { keys, window, candidates, whole, warnings, matched, .. } = parsed;
         for warning in &warnings {
             debug!(self.log, "the document was repaired"; "warning" => warning);
         }
@@ -246,6 +252,7 @@ impl SourceActor {
             last_modified: last_modified.filter(|_| whole),
             body_hash: whole.then_some(body_hash),
             had_items: next.record.had_items || !keys.is_empty(),
+            matched,
             ..next.record
         };
         let ingest = Ingest { source: self.source.clone(), keys, candidates, record: record.clone(), at: now };
@@ -276,7 +283,9 @@ impl SourceActor {
 
     fn failed(&mut self, started: Timestamp, attempts: u32, failure: Failure) -> LocalBoxActorFuture<Self, ()> {
         let now = Timestamp::now();
-        let before = self.poller.record.breaker.phase(now);
+        let record = &self.poller.record;
+        let failure = drift::told(failure, record.matched.as_ref(), record.last_success);
+        let before = record.breaker.phase(now);
         let urgent = self.poller.finished(started, now, End::Failed(&failure), &mut self.rng);
         let after = self.poller.record.breaker.phase(now);
         let next = self.poller.next_poll(now).map(|next| next.to_string());
@@ -463,15 +472,20 @@ impl Poll {
         if self.poller.record.body_hash == Some(body_hash) {
             return Ok(Got::Same { etag, last_modified });
         }
-        let large = body.len() > INLINE_READ;
+        // what selectors cost is up to the page
+        let elsewhere = body.len() > INLINE_READ || !matches!(self.source.kind, config::SourceKind::Feed);
         let input =
             Input { body, content_type, url: final_url, source: self.source.clone(), window: self.window.clone() };
         let read = self.read;
-        let parsed = if large {
-            let task = tokio::task::spawn_blocking(move || document::read_guarded(read, &input));
+        let read = move || {
+            let start = Instant::now();
+            document::read_guarded(read, &input, &|| start.elapsed() > LONGEST_READ)
+        };
+        let parsed = if elsewhere {
+            let task = tokio::task::spawn_blocking(read);
             task.await.map_err(|error| Failure::fatal(ErrorKind::Panic, error.to_string()))??
         } else {
-            document::read_guarded(read, &input)?
+            read()?
         };
         Ok(Got::Changed(Box::new(Changed { parsed, etag, last_modified, body_hash })))
     }

@@ -14,7 +14,7 @@ use crate::{
     model::{ErrorKind, Failure, RedactedUrl},
     poll::{
         Next, Poller,
-        document::{self, Input, Parsed},
+        document::{self, Input, LONGEST_READ, Parsed},
     },
     store::SourceRecord,
 };
@@ -80,7 +80,8 @@ async fn once(source: &Arc<config::Source>, fetcher: &Fetcher) -> Result<Read, F
         source: source.clone(),
         window: Arc::default(),
     };
-    let parsed = document::read_guarded(document::read, &input)?;
+    let start = Instant::now();
+    let parsed = document::read_guarded(document::read, &input, &|| start.elapsed() > LONGEST_READ)?;
     if let Some(period) = parsed.update_period.filter(|period| *period > source.schedule.interval) {
         advice.push(format!("says that it changes every {}", humantime::format_duration(period)));
     }

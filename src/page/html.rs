@@ -165,18 +165,22 @@ impl Subject for ElementRef<'_> {
         let selector = std::ptr::from_ref(select) as usize;
         let mut nearest = None;
         let mut at = before(*self);
-        while let Some((node, is_ancestor)) = at {
-            // what stands before an earlier one of these stands before this one too
-            if let Some(known) = within.headings.borrow().get(&(selector, node.id())) {
-                nearest = *known;
-                break;
-            }
-            if let Some(element) = ElementRef::wrap(node).filter(|_| !is_ancestor) {
+        let mut holder = self.parent();
+        while let Some(node) = at {
+            if holder == Some(node) {
+                // what holds this does not stand before it
+                holder = node.parent();
+            } else if let Some(element) = ElementRef::wrap(node) {
                 within.looked(select)?;
                 if select.selector.matches(&element) {
                     nearest = Some(node.id());
                     break;
                 }
+            }
+            // what stands before an earlier one of these stands before this one too
+            if let Some(known) = within.headings.borrow().get(&(selector, node.id())) {
+                nearest = *known;
+                break;
             }
             at = before(node);
         }
@@ -185,13 +189,13 @@ impl Subject for ElementRef<'_> {
     }
 }
 
-/// The node before one in the document, and whether it holds that one.
-fn before(node: NodeRef<'_, Node>) -> Option<(NodeRef<'_, Node>, bool)> {
-    let Some(mut last) = node.prev_sibling() else { return node.parent().map(|parent| (parent, true)) };
+/// The node before one in the document.
+fn before(node: NodeRef<'_, Node>) -> Option<NodeRef<'_, Node>> {
+    let Some(mut last) = node.prev_sibling() else { return node.parent() };
     while let Some(child) = last.last_child() {
         last = child;
     }
-    Some((last, false))
+    Some(last)
 }
 
 /// The moment that an element has in an attribute.

@@ -17,8 +17,8 @@ use crate::{
     config::{OnEmpty, Source, SourceKind},
     feed,
     identity::{self, Keys},
-    model::{ErrorKind, Failure},
-    page::rules::{JsonRules, PageRules},
+    model::{ErrorKind, Failure, Matched},
+    page::{self, Expired},
     poll::{filter, window::Window},
     store::Candidate,
 };
@@ -40,6 +40,8 @@ pub struct Parsed {
     pub whole: bool,
     /// What was recovered from, for the operator.
     pub warnings: Vec<String>,
+    /// How well the rules of a page or of JSON fitted.
+    pub matched: Option<Matched>,
 }
 
 /// What reading a body needs to know.
@@ -58,30 +60,30 @@ pub struct Input {
 }
 
 /// How a body is read. A plain function, so that it may run on any thread; tests put in their own.
-pub type Read = fn(&Input) -> Result<Parsed, Failure>;
+pub type Read = fn(&Input, Expired<'_>) -> Result<Parsed, Failure>;
 
-/// Reads a body as its source's kind has it.
-pub fn read(input: &Input) -> Result<Parsed, Failure> {
-    let parsed = match &input.source.kind {
-        SourceKind::Feed => read_feed(input)?,
-        SourceKind::Html(rules) => read_page(input, rules)?,
-        SourceKind::Json(rules) => read_json(input, rules)?,
+/// How long reading may take. Only selectors can come near it.
+pub const LONGEST_READ: Duration = Duration::from_secs(5);
+
+/// Reads a body as its source's kind has it; `expired` tells when [`LONGEST_READ`] is over.
+pub fn read(input: &Input, expired: Expired<'_>) -> Result<Parsed, Failure> {
+    let given = page::Given {
+        content_type: input.content_type.as_deref(),
+        encoding: input.source.encoding,
+        url: &input.url,
+        may_be_empty: input.source.on_empty == OnEmpty::Ok,
+        expired,
     };
-    let fail_when_empty = match (input.source.on_empty, &input.source.kind) {
-        (OnEmpty::Fail, _) => true,
-        (OnEmpty::Ok, _) | (OnEmpty::Auto, SourceKind::Feed) => false,
-        // that there are none was said by the rules already
-        (OnEmpty::Auto, SourceKind::Html(_) | SourceKind::Json(_)) => false,
-    };
-    if parsed.keys.is_empty() && fail_when_empty {
-        return Err(Failure::fatal(ErrorKind::Empty, "the document has no items, and on_empty is \"fail\""));
+    match &input.source.kind {
+        SourceKind::Feed => read_feed(input),
+        SourceKind::Html(rules) => from_rules(input, "html", page::html::read(&input.body, rules, &given)),
+        SourceKind::Json(rules) => from_rules(input, "json", page::json::read(&input.body, rules, &given)),
     }
-    Ok(parsed)
 }
 
 /// Runs `read`, turning a panic into the failure `panic`.
-pub fn read_guarded(read: Read, input: &Input) -> Result<Parsed, Failure> {
-    catch_unwind(AssertUnwindSafe(|| read(input))).unwrap_or_else(|cause| Err(panicked(&*cause)))
+pub fn read_guarded(read: Read, input: &Input, expired: Expired<'_>) -> Result<Parsed, Failure> {
+    catch_unwind(AssertUnwindSafe(|| read(input, expired))).unwrap_or_else(|cause| Err(panicked(&*cause)))
 }
 
 /// The failure for a caught panic.
@@ -100,21 +102,46 @@ fn read_feed(input: &Input) -> Result<Parsed, Failure> {
     };
     let text = feed::decode(&input.body, &hints).map_err(unreadable)?;
     let again = read_entries(input, &text, &hints, &input.window)?;
-    match again {
-        Some(parsed) => Ok(parsed),
+    let parsed = match again {
+        Some(parsed) => parsed,
         // an entry with the bytes of an old one is new all the same, since another one took its keys
-        None => Ok(read_entries(input, &text, &hints, &Window::default())?.unwrap_or_default()),
+        None => read_entries(input, &text, &hints, &Window::default())?.unwrap_or_default(),
+    };
+    if parsed.keys.is_empty() && input.source.on_empty == OnEmpty::Fail {
+        return Err(Failure::fatal(ErrorKind::Empty, "the document has no items, and on_empty is \"fail\""));
     }
+    Ok(parsed)
 }
 
-fn read_page(input: &Input, rules: &PageRules) -> Result<Parsed, Failure> {
-    let _ = (input, rules);
-    Err(Failure::fatal(ErrorKind::Selector, "pages are not read yet"))
-}
-
-fn read_json(input: &Input, rules: &JsonRules) -> Result<Parsed, Failure> {
-    let _ = (input, rules);
-    Err(Failure::fatal(ErrorKind::Selector, "JSON is not read yet"))
+/// What rules gave of a page or of JSON. Their items are whole already: only those outside the window go on.
+fn from_rules(
+    input: &Input,
+    format: &'static str,
+    read: Result<page::Extract, page::Error>,
+) -> Result<Parsed, Failure> {
+    let page::Extract { items, matched, warnings } =
+        read.map_err(|error| Failure::fatal(error.kind(), error.to_string()))?;
+    let mut scratch = Vec::new();
+    let alone: Vec<Keys> = items.iter().map(|item| identity::alone(&item.into(), &mut scratch)).collect();
+    let window = Window::new(alone.iter().map(|_| feed::Span::default()), &alone);
+    let keys = identity::usable(alone);
+    let seen = input.window.strongest();
+    let unseen = items.into_iter().enumerate().zip(&keys);
+    let unseen = unseen.filter(|(_, keys)| seen.binary_search(&keys.strongest()).is_err());
+    let candidates = unseen.map(|((index, item), _)| {
+        let passes = filter::passes(&input.source.filter, &item);
+        Candidate { index, item, passes }
+    });
+    Ok(Parsed {
+        candidates: candidates.collect(),
+        keys,
+        window,
+        format,
+        update_period: None,
+        whole: true,
+        warnings,
+        matched: Some(matched),
+    })
 }
 
 /// Reads the entries but those whose bytes are in `window`; `None` if one of these is needed.
@@ -151,6 +178,7 @@ fn read_entries(
         warnings: document.warnings.iter().map(ToString::to_string).collect(),
         window: left_behind,
         keys,
+        matched: None,
     }))
 }
 
@@ -169,8 +197,8 @@ pub fn fingerprint(source: &Source) -> u64 {
     match &source.kind {
         SourceKind::Feed => add(b"feed"),
         // what `Debug` shows of rules is what they say, and not where
-        SourceKind::Html(rules) => add(format!("html {rules:?}").as_bytes()),
-        SourceKind::Json(rules) => add(format!("json {rules:?}").as_bytes()),
+        SourceKind::Html(rules) => add(format!("html {} {rules:?}", page::VERSION).as_bytes()),
+        SourceKind::Json(rules) => add(format!("json {} {rules:?}", page::VERSION).as_bytes()),
     }
     if let Some(body) = &source.request.post {
         add(b"POST");

@@ -15,6 +15,7 @@ mod discord_fake;
 mod enrich;
 mod fetch;
 mod panic;
+mod presets;
 mod reading;
 mod store;
 mod systemd;

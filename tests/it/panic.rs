@@ -140,9 +140,9 @@ fn discard() -> Logger {
 }
 
 /// As the real one, but it panics over two of the sources.
-fn panics_over_some(input: &Input) -> Result<Parsed, Failure> {
+fn panics_over_some(input: &Input, expired: &dyn Fn() -> bool) -> Result<Parsed, Failure> {
     assert!(!input.source.name.as_str().starts_with("bad"), "a parser's own fault");
-    document::read(input)
+    document::read(input, expired)
 }
 
 #[test]

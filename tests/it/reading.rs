@@ -41,7 +41,7 @@ impl Reader {
             source: self.source.clone(),
             window: self.window.clone(),
         };
-        let Parsed { candidates, window, keys, .. } = read(&input).unwrap();
+        let Parsed { candidates, window, keys, .. } = read(&input, &|| false).unwrap();
         assert_eq!(keys.len(), items.len());
         self.window = Arc::new(window);
         candidates.into_iter().map(|candidate| candidate.item.title.unwrap_or_default()).collect()
