@@ -7,7 +7,6 @@ use std::{
     collections::BTreeMap,
     rc::Rc,
     sync::Arc,
-    time::Duration,
 };
 
 use futures_util::{StreamExt, stream};
@@ -22,16 +21,14 @@ use crate::{
     config::Source,
     fetch::Fetcher,
     model::{ErrorKind, Failure, Item, RedactedUrl},
-    poll::article::{self, Found, Input},
+    poll::{
+        article::{self, Found, Input},
+        document::LONGEST_READ,
+    },
 };
 
 /// Hosts that one source's items lead to, at a time.
 const HOSTS: usize = 8;
-/// Pages above this are read on another thread, so that no source waits for them.
-const INLINE_READ: usize = 16 * 1024;
-/// Reading a page takes no longer, whatever the deadline: nothing ends it from outside, not even our own end.
-const LONGEST_READ: Duration = Duration::from_secs(10);
-
 /// What is needed to visit the pages of one source's items.
 #[derive(Clone)]
 pub struct Visitor {
@@ -131,19 +128,13 @@ impl Visit<'_> {
         let Visitor { source, fetcher, articles, limits } = self.visitor;
         let page = articles.page(link, fetcher, limits).await?;
         let Some(rules) = source.enrich.clone() else { return Ok(Found::default()) };
-        let large = page.body.len() > INLINE_READ;
         let input = Input { body: page.body, content_type: page.content_type, url: page.url, rules };
         let until = self.until;
-        let read = move || {
-            let until = until.min(Instant::now() + LONGEST_READ);
-            article::read(&input, &|| Instant::now() >= until)
-        };
-        if !large {
-            return read();
-        }
         let turn = articles.parser().await;
+        // on another thread, for selectors know no bound but time; nothing ends it there, not even our own end
         let task = tokio::task::spawn_blocking(move || {
-            let found = read();
+            let until = until.min(Instant::now() + LONGEST_READ);
+            let found = article::read(&input, &|| Instant::now() >= until);
             drop(turn);
             found
         });

@@ -130,7 +130,7 @@ fn from_rules(
     let unseen = unseen.filter(|(_, keys)| seen.binary_search(&keys.strongest()).is_err());
     let candidates = unseen.map(|((index, item), _)| {
         let passes = filter::passes(&input.source.filter, &item);
-        Candidate { index, item, passes }
+        Candidate::new(index, item, passes)
     });
     Ok(Parsed {
         candidates: candidates.collect(),
