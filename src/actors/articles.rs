@@ -19,8 +19,8 @@ use crate::{
     poll::recent::Recent,
 };
 
-/// Visits of one host at a time.
-const PER_HOST: usize = 3;
+/// Visits of one host at a time. Where a redirect leads is not counted.
+pub const PER_HOST: usize = 3;
 /// Pages kept: some dozens.
 const PAGES: usize = 4 << 20;
 /// Media types of images kept: some thousands.

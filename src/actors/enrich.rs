@@ -4,6 +4,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeMap,
     rc::Rc,
     sync::Arc,
 };
@@ -13,18 +14,21 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use crate::{
-    actors::{articles::Articles, limits::Limits},
+    actors::{
+        articles::{Articles, PER_HOST},
+        limits::Limits,
+    },
     config::Source,
     fetch::Fetcher,
     model::{ErrorKind, Failure, Item, RedactedUrl},
-    poll::article::{self, Found, Input},
+    poll::{
+        article::{self, Found, Input},
+        document::LONGEST_READ,
+    },
 };
 
-/// Items of one source that are visited at a time.
-const AT_ONCE: usize = 8;
-/// Pages above this are read on another thread, so that no source waits for them.
-const INLINE_READ: usize = 16 * 1024;
-
+/// Hosts that one source's items lead to, at a time.
+const HOSTS: usize = 8;
 /// What is needed to visit the pages of one source's items.
 #[derive(Clone)]
 pub struct Visitor {
@@ -59,11 +63,18 @@ impl Visitor {
         let done: Vec<_> = links.iter().map(|_| Cell::new(false)).collect();
         // an image that is to be verified is none until it is
         let verified = |item: &mut Item| if rules.verify_image { item.image.take() } else { None };
-        let items: Vec<_> = items.into_iter().map(|item| (verified(item), item)).collect();
-        let items = items.into_iter().zip(&links).zip(&done);
-        let visits = stream::iter(items).for_each_concurrent(AT_ONCE, async |(((listed, item), link), done)| {
-            visit.item(item, link.as_ref(), listed).await;
-            done.set(true);
+        let mut hosts: BTreeMap<Option<&str>, Vec<_>> = BTreeMap::new();
+        for ((item, link), done) in items.into_iter().zip(&links).zip(&done) {
+            let host = link.as_ref().and_then(Url::host_str);
+            hosts.entry(host).or_default().push((verified(item), item, link.as_ref(), done));
+        }
+        // a host that does not answer holds up its own items only
+        let visits = stream::iter(hosts.into_values()).for_each_concurrent(HOSTS, async |jobs| {
+            let jobs = stream::iter(jobs).for_each_concurrent(PER_HOST, async |(listed, item, link, done)| {
+                visit.item(item, link, listed).await;
+                done.set(true);
+            });
+            jobs.await;
         });
         let in_time = timeout_at(visit.until, visits).await.is_ok();
         let mut missed = visit.missed.into_inner();
@@ -117,16 +128,13 @@ impl Visit<'_> {
         let Visitor { source, fetcher, articles, limits } = self.visitor;
         let page = articles.page(link, fetcher, limits).await?;
         let Some(rules) = source.enrich.clone() else { return Ok(Found::default()) };
-        let large = page.body.len() > INLINE_READ;
         let input = Input { body: page.body, content_type: page.content_type, url: page.url, rules };
         let until = self.until;
-        let read = move || article::read(&input, &|| Instant::now() >= until);
-        if !large {
-            return read();
-        }
         let turn = articles.parser().await;
+        // on another thread, for selectors know no bound but time; nothing ends it there, not even our own end
         let task = tokio::task::spawn_blocking(move || {
-            let found = read();
+            let until = until.min(Instant::now() + LONGEST_READ);
+            let found = article::read(&input, &|| Instant::now() >= until);
             drop(turn);
             found
         });

@@ -157,9 +157,15 @@ fn a_host_is_visited_three_at_a_time_whatever_number_of_sources_link_to_it() {
     // where none of them ends, three are all that ever begin
     let (feed, hanging) = (farm.feed("feed"), farm.feed("hanging"));
     hanging.set_fault(Fault::Hang);
+    // nor do they hold up what links elsewhere
+    let elsewhere = farm.feed("elsewhere");
+    elsewhere.set_fault(page("<meta name=author content=Ann>"));
+    let oldest = Entry { published: 1, ..entry(&feed, 0, elsewhere.url().replace("127.0.0.1", "localhost")) };
+    feed.push([oldest]);
     feed.push((1..=10).map(|number| entry(&feed, number, format!("{}/{number}", hanging.url()))));
-    let daemon = Daemon::start(&(FAST.to_owned() + &source(&feed, "", "timeout = \"3s\"")));
-    daemon.wait("all arrive", arrived(10));
+    let daemon = Daemon::start(&(FAST.to_owned() + &source(&feed, "", "timeout = \"5s\"")));
+    daemon.wait("all arrive", arrived(11));
+    assert_eq!(item(&daemon, "feed item 0")["authors"], serde_json::json!(["Ann"]));
     assert_eq!((hanging.requests().len(), hanging.most_at_once()), (3, 3));
 }
 

@@ -210,3 +210,12 @@ fn configured_selectors_read_as_the_fields_of_a_list() {
     assert_eq!(found(page, &rules, false).unwrap().configured, expected);
     assert_eq!(found("<p>nothing", &rules, false).unwrap().configured, Details::default());
 }
+
+#[test]
+fn a_page_without_metadata_tells_its_article_all_the_same() {
+    let found = automatic(include_str!("../../../tests/fixtures/pages/ann-article.html"));
+    assert_eq!(found.image.as_deref(), Some("https://cdn.example/thumbnails/max1200x630/238699/poster.jpg"));
+    assert!(found.summary.unwrap().starts_with("The staff of the film Rain & Lanterns showed a first trailer"));
+    assert_eq!(found.published, time("2026-01-09T21:14:30Z"));
+    assert_eq!(found.video.as_deref(), Some("https://www.youtube.com/watch?v=a1B2_c3-D4e"));
+}
