@@ -351,7 +351,7 @@ impl<'t> Value<'t> {
     }
 
     /// What is in it is a FIELD's, whichever field it is.
-    pub(super) fn as_field(mut self) -> Self {
+    pub(super) fn of_field(mut self) -> Self {
         self.schema = FIELD.to_owned();
         self
     }

@@ -314,7 +314,7 @@ items = { after = "h2, h3", matching = '(?i)latest', select = "a", first = 5 }
 title = ":self"
 link = { select = ":self", attr = "HREF" }
 summary = { select = "div", attr = "html", min_length = 3, max_length = 9 }
-published = { any = ["time", { select = "b", format = "%d.%m.%Y" }], zone = "Asia/Tokyo", under = "h4" }
+published = { any = ["time", { select = "b", format = "%d.%m.%Y" }, { select = "s", zone = "UTC" }], zone = "Asia/Tokyo", under = "h4" }
 extra.series = { const = "Detective Conan" }
 extra.both = { join = ["i", "u"], with = "" }
 [source.enrich]
@@ -356,7 +356,8 @@ fn a_page_means_what_it_says() {
     };
     let (tokyo, heading) = (Some("Asia/Tokyo".to_owned()), Some("h4".to_owned()));
     assert_eq!(said(&dates[0]), (None, tokyo.clone(), heading.clone()));
-    assert_eq!(said(&dates[1]), (Some("%d.%m.%Y".into()), tokyo, heading));
+    assert_eq!(said(&dates[1]), (Some("%d.%m.%Y".into()), tokyo, heading.clone()));
+    assert_eq!(said(&dates[2]), (None, Some("UTC".into()), heading));
     assert!(matches!(&fields.extra["series"].take, Take::Const(text) if text == "Detective Conan"));
     assert!(matches!(&fields.extra["both"].take, Take::Join { parts, with } if parts.len() == 2 && with.is_empty()));
     assert_eq!((enrich.timeout, enrich.verify_image), (Some(Duration::from_secs(3)), true));

@@ -279,6 +279,33 @@ fn a_webhook_that_is_gone_is_left_alone_probed_at_a_reload_and_loses_nothing() {
 }
 
 #[test]
+fn a_message_has_the_colour_that_its_source_has_when_it_is_sent() {
+    let (_farm, feed, _) = one_feed(1);
+    let fake = Discord::start();
+    let hook = fake.webhook("news");
+    let lines = "[[destination]]\nname = \"lines\"\nkind = \"stdout\"\n";
+    let config = |color: &str| format!("{FAST}{}{color}{}{lines}", source(&feed), discord("news", &hook));
+    let colors =
+        || hook.messages().iter().map(|message| message.body["embeds"][0]["color"].as_u64()).collect::<Vec<_>>();
+    let mut daemon = Daemon::start(&config("color = \"#2e51a2\"\n"));
+    daemon.wait("the first arrives", |_| hook.messages().len() == 1);
+    hook.kill();
+    feed.publish(1);
+    daemon.wait("the second waits", |daemon| daemon.health()["destinations"]["news"]["status"] == "gone");
+    hook.revive();
+    daemon.configure(&config("color = \"#ff0000\"\n"));
+    daemon.signal(Signal::HUP);
+    daemon.wait("it arrives after a reload", |_| hook.messages().len() == 2);
+    daemon.terminate();
+    feed.publish(1);
+    daemon.configure(&config(""));
+    daemon.restart();
+    daemon.wait("the third arrives after a restart", |daemon| hook.messages().len() == 3 && daemon.stdout().len() == 3);
+    assert_eq!(colors(), [Some(0x2e_51_a2), Some(0xff_00_00), None]);
+    assert!(!daemon.stdout().concat().contains("color"), "the stored item has a shape of its own");
+}
+
+#[test]
 fn a_refused_item_goes_to_the_dead_letters_and_the_next_goes_on() {
     let (_farm, feed, due) = one_feed(5);
     let fake = Discord::start();

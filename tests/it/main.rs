@@ -15,6 +15,7 @@ mod discord_fake;
 mod fetch;
 mod new;
 mod panic;
+mod presets;
 mod reading;
 mod store;
 mod systemd;

@@ -32,7 +32,7 @@ pub(super) fn field<P: Language>(value: &Value<'_>, dates: &Dates<P>, compiled: 
         };
         return Some(Rule { place: value.place(), take, regex: None, min_length: 0, max_length: None, date });
     }
-    let mut table = value.clone().as_field().table()?;
+    let mut table = value.clone().of_field().table()?;
     let date = date(&mut table, dates);
     let take = take(&mut table, value, dates, date.as_ref(), compiled);
 
