@@ -52,7 +52,7 @@ const THINKING: Duration = Duration::from_secs(10);
 /// A `[[source]]` as the configuration would read it.
 pub type Draft<'a> = &'a dyn Fn(&str) -> Result<Arc<Source>, Diagnostics>;
 
-/// Looks, within [`PATIENCE`] a lead. `taken` are the names of sources that there are.
+/// Looks, asks, reads, and writes the table. `taken` are the names of sources that there are.
 ///
 /// # Errors
 /// What the configuration has against it: faults of its `[fetch]`.

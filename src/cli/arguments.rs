@@ -146,8 +146,8 @@ pub enum Command {
     /// Look at a page or feed, and write a source for it
     ///
     /// Finds the feeds of a page and says which is best; where there is none, proposes selectors for what
-    /// repeats in it, or paths for JSON. Prints a [[source]] ready to be pasted on standard output, and what
-    /// it would yield on standard error. Requests are made as [fetch] has it.
+    /// repeats in it, or paths for JSON. Prints the source as TOML, ready to be pasted, on standard output, and
+    /// what it would yield on standard error. Requests are made as the configuration's "fetch" has it.
     #[command(after_long_help = "Examples:\n  \
         kawaraban new https://news.example/\n  \
         kawaraban new news.example >> config/kawaraban.toml\n  \

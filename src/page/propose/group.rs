@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{
     Expired,
     names::{self, Weight},
-    outline::{Entry, Outline, is_heading},
+    outline::{Entry, Outline, TITLED, is_heading},
 };
 
 /// Fewer are no list.
@@ -127,9 +127,14 @@ fn at_a_glance(outline: &Outline<'_>, members: &[usize]) -> f64 {
     let title = |entry: &Entry<'_>| {
         let heading = entry.holds.heading.map(|at| outline.entries[at].text);
         let link = entry.holds.link.map_or(0, |(_, at)| outline.entries[at].text);
+        // what is dated, or called a title, may be short
+        let named = entry.holds.heading.or(entry.holds.date).is_some()
+            || entry.holds.link.is_some_and(|(score, _)| score >= TITLED);
+        let least = if named { 0.6 } else { 0.1 };
         match f64::from(heading.unwrap_or(link)) {
-            ..10.0 => 0.1,
-            short @ 10.0..25.0 => 0.1 + 0.9 * (short - 10.0) / 15.0,
+            ..4.0 => 0.1,
+            4.0..10.0 => least,
+            short @ 10.0..25.0 => least + (1.0 - least) * (short - 10.0) / 15.0,
             25.0..150.0 => 1.0,
             _ => 0.5,
         }

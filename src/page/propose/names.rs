@@ -98,11 +98,7 @@ pub(super) fn module_prefix(name: &str) -> Option<&str> {
     let at = name.rfind("__")?;
     let (prefix, hash) = (&name[..at + 2], &name[at + 2..]);
     let made = hash.len() >= 4 && (hash.bytes().any(|b| b.is_ascii_digit()) || is_made_up(hash));
-    (made && is_plain(hash_free(name, hash)) && is_stable(name[..at].trim_end_matches('_'))).then_some(prefix)
-}
-
-fn hash_free<'a>(name: &'a str, hash: &str) -> &'a str {
-    &name[..name.len() - hash.len()]
+    (made && is_stable(name[..at].trim_end_matches('_'))).then_some(prefix)
 }
 
 /// How much a stable name says.

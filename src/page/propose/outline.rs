@@ -18,6 +18,9 @@ const TITLE: u32 = 14;
 /// A paragraph from which on it reads like a summary, in characters.
 pub(super) const SUMMARY: u32 = 40;
 
+/// Score of a link whose class says that it is a title; that of one in a heading is twice as much.
+pub(super) const TITLED: u32 = 500;
+
 /// Longest text that is looked at as a date, in characters.
 const DATE: u32 = 48;
 
@@ -185,7 +188,7 @@ impl<'a> Outline<'a> {
                         .attr("class")
                         .is_some_and(|classes| classes.split_ascii_whitespace().any(names::is_title));
                     // a link around an image is the item's, but one with words says more
-                    let score = text.min(200) + 1000 * u32::from(heading) + 500 * u32::from(titled);
+                    let score = text.min(200) + 2 * TITLED * u32::from(heading) + TITLED * u32::from(titled);
                     holds.titles += u32::from(text >= TITLE || (heading && text > 0));
                     if text > 0 && holds.link.is_none_or(|(best, _)| score > best) {
                         holds.link = Some((score, own));
@@ -195,7 +198,7 @@ impl<'a> Outline<'a> {
                     holds.headings += 1;
                     holds.heading = holds.heading.or(Some(own));
                 }
-                "img" if is_picture(element) => holds.image = holds.image.or(Some(own)),
+                _ if is_picture(element) => holds.image = holds.image.or(Some(own)),
                 _ => {}
             }
             let says_summary =
@@ -257,8 +260,13 @@ fn leads_on(href: &str) -> bool {
         && !["javascript:", "mailto:", "tel:", "data:", "about:"].into_iter().any(scheme)
 }
 
-/// Whether it is a picture worth showing, and no icon or tracker.
+/// Whether it is a picture worth showing, and no icon or tracker. One that a script loads may be anything.
 fn is_picture(image: ElementRef<'_>) -> bool {
+    if image.value().name() != "img" {
+        let file = image.attr("data-src").unwrap_or_default().split(['?', '#']).next().unwrap_or_default();
+        let end = file.rsplit('.').next().unwrap_or_default();
+        return ["jpg", "jpeg", "png", "webp", "avif"].iter().any(|kind| end.eq_ignore_ascii_case(kind));
+    }
     let lazy = ["data-src", "data-lazy-src", "data-original", "srcset", "data-srcset"];
     let address = |name: &str| image.attr(name).is_some_and(|src| !src.is_empty() && !src.starts_with("data:"));
     let tiny = |name: &str| image.attr(name).and_then(|size| size.parse().ok()).is_some_and(|size: u32| size < 40);
