@@ -343,7 +343,9 @@ fn short_titles_under_headings_with_pictures_that_load_late() {
         );
         text
     });
-    check(&format!("{MENU}<div class='box talk'><a href=/talk>Talk about it</a></div>{news}"), expect![[r#"
+    check(
+        &format!("{MENU}<div class='box talk'><a href=/talk>Talk about it</a></div>{news}"),
+        expect![[r#"
         4 items
         [source.html]
         items = "div.news"
@@ -351,5 +353,6 @@ fn short_titles_under_headings_with_pictures_that_load_late() {
         link = "h3 a"
         published = "time"
         image = "div.picture"
-    "#]]);
+    "#]],
+    );
 }
