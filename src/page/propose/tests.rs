@@ -332,3 +332,27 @@ fn a_title_that_is_a_class_is_no_item() {
         "#]],
     );
 }
+
+#[test]
+fn short_titles_under_headings_with_pictures_that_load_late() {
+    let news = (1..5).fold(String::new(), |mut text, n| {
+        let _ = writeln!(
+            text,
+            "<div class='box news'><div class=picture data-src='/i/{n}.webp?w=9'></div><h3><a href=/n/{n}>Film {n}</a></h3>\
+             <time datetime=2026-01-0{n}>then</time></div>"
+        );
+        text
+    });
+    check(
+        &format!("{MENU}<div class='box talk'><a href=/talk>Talk about it</a></div>{news}"),
+        expect![[r#"
+        4 items
+        [source.html]
+        items = "div.news"
+        title = "h3"
+        link = "h3 a"
+        published = "time"
+        image = "div.picture"
+    "#]],
+    );
+}
