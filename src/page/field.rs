@@ -80,7 +80,7 @@ pub type Visit<'a, S> = dyn FnMut(S) -> Result<ControlFlow<()>, Error> + 'a;
 const LOOKS: u32 = 64;
 
 /// Texts taken from one document, in bytes, since items may stand in one another.
-const MOST_TEXT: usize = 64 << 20;
+const MOST_TEXT: usize = 32 << 20;
 
 /// One reading of a document: what addresses and dates are relative to, and its bounds.
 pub struct Within<'a> {
@@ -192,7 +192,7 @@ impl<P> Clone for Asked<'_, P> {
 
 impl<P> Copy for Asked<'_, P> {}
 
-/// How dates are read. What an alternative does not say is as the whole has it.
+/// How dates are read.
 struct Dates<'r, P> {
     format: Option<&'r str>,
     zone: &'r TimeZone,
@@ -210,15 +210,6 @@ impl<P> Copy for Dates<'_, P> {}
 impl<'r, P> Dates<'r, P> {
     fn of(rule: &'r DateRule<P>) -> Self {
         Self { format: rule.format.as_deref(), zone: &rule.zone, under: rule.under.as_ref() }
-    }
-
-    fn with(self, rule: &'r DateRule<P>) -> Self {
-        let own = Self::of(rule);
-        Self {
-            format: own.format.or(self.format),
-            zone: if *own.zone == TimeZone::UTC { self.zone } else { own.zone },
-            under: own.under.or(self.under),
-        }
     }
 }
 
@@ -241,7 +232,7 @@ fn visit<'r, S: Subject>(
             for alternative in rules {
                 // what a regex is to be taken from need not be whole before
                 let part = asked.part || rule.regex.is_some();
-                let inner = Asked { part, dates: asked.dates.with(&alternative.date), ..asked };
+                let inner = Asked { part, dates: Dates::of(&alternative.date), ..asked };
                 let mut gave = false;
                 visit(item, alternative, inner, within, &mut |found| {
                     give(found, rule, asked, (item, item), within, &mut |found| {

@@ -161,7 +161,8 @@ pub enum What {
     Attribute(String),
 }
 
-/// How a date is read.
+/// How a date is read. The alternatives of [`Take::Any`] each have what is said of the whole, unless they
+/// say otherwise themselves.
 #[derive(Debug, Clone)]
 pub struct DateRule<P> {
     /// strftime; none reads automatically.

@@ -44,16 +44,15 @@ fn since_epoch(text: &str) -> Option<Timestamp> {
         return None;
     }
     let value: i128 = whole.parse().ok()?;
-    let nanos = match value {
-        ..100_000_000_000 => {
-            let fraction: i128 = format!("{fraction:0<9.9}").parse().ok()?;
-            value * 1_000_000_000 + fraction
-        }
-        ..100_000_000_000_000 => value * 1_000_000,
-        ..100_000_000_000_000_000 => value * 1_000,
-        _ => value,
+    let unit = match whole.len() {
+        ..=11 => 1_000_000_000,
+        12..=14 => 1_000_000,
+        15..=17 => 1_000,
+        _ => 1,
     };
-    Timestamp::from_nanosecond(nanos).ok()
+    // digits of seconds only: those of smaller units are beyond any use
+    let fraction: i128 = if unit == 1_000_000_000 { format!("{fraction:0<9.9}").parse().ok()? } else { 0 };
+    Timestamp::from_nanosecond(value * unit + fraction).ok()
 }
 
 #[cfg(test)]

@@ -149,11 +149,15 @@ fn a_selector_that_does_not_parse_is_told_in_words() {
 fn a_path_that_does_not_parse_is_told_with_its_place() {
     in_json_title(
         "\"title.romaji\"",
-        &["8:14 source[ann].json.title did you mean \"/title/romaji\"?, found \"title.romaji\""],
+        &["8:14 source[ann].json.title found \"title.romaji\"; did you mean \"/title/romaji\"?"],
     );
     in_json_title("\"h3 > a\"", &["8:14 source[ann].json.title expected a JSON Pointer such as"]);
     in_json_title("\"/a~b\"", &["8:14 source[ann].json.title \"/a~b\" is no JSON Pointer: behind \"~\" stands 0"]);
-    in_json_title("\"$.a[\"", &["8:14 source[ann].json.title \"$.a[\" is no JSONPath: at its character "]);
+    in_json_title(
+        "\"$.a[\"",
+        &["8:14 source[ann].json.title \"$.a[\" is no JSONPath: it cannot be read near its character 3"],
+    );
+    in_json_title("\"$['a\"", &["8:14 source[ann].json.title near its character 4 (expected an ending quote)"]);
     in_json_title(
         "\"$..a..b..c\"",
         &["8:14 source[ann].json.title more than 2 times (\"..\"), which can take very long"],
@@ -253,7 +257,7 @@ fn how_dates_are_read_is_checked() {
             &[&format!("8:39 source[ann].html.published.format {part}")],
         );
     };
-    format("yyyy-MM-dd", "it has nothing that begins with \"%\"");
+    format("yyyy-MM-dd", "\"yyyy-MM-dd\" cannot be used: it has nothing that begins with \"%\"");
     format("%Y-%m-%d %K", "unrecognized specifier directive `K`");
     format("%H:%M", "day, month and year are needed");
     in_published(
@@ -314,7 +318,7 @@ items = { after = "h2, h3", matching = '(?i)latest', select = "a", first = 5 }
 title = ":self"
 link = { select = ":self", attr = "HREF" }
 summary = { select = "div", attr = "html", min_length = 3, max_length = 9 }
-published = { any = ["time", { select = "b", format = "%d.%m.%Y" }], zone = "Asia/Tokyo", under = "h4" }
+published = { any = ["time", { select = "b", format = "%d.%m.%Y" }, { select = "s", zone = "UTC" }], zone = "Asia/Tokyo", under = "h4" }
 extra.series = { const = "Detective Conan" }
 extra.both = { join = ["i", "u"], with = "" }
 [source.enrich]
@@ -356,7 +360,8 @@ fn a_page_means_what_it_says() {
     };
     let (tokyo, heading) = (Some("Asia/Tokyo".to_owned()), Some("h4".to_owned()));
     assert_eq!(said(&dates[0]), (None, tokyo.clone(), heading.clone()));
-    assert_eq!(said(&dates[1]), (Some("%d.%m.%Y".into()), tokyo, heading));
+    assert_eq!(said(&dates[1]), (Some("%d.%m.%Y".into()), tokyo, heading.clone()));
+    assert_eq!(said(&dates[2]), (None, Some("UTC".into()), heading));
     assert!(matches!(&fields.extra["series"].take, Take::Const(text) if text == "Detective Conan"));
     assert!(matches!(&fields.extra["both"].take, Take::Join { parts, with } if parts.len() == 2 && with.is_empty()));
     assert_eq!((enrich.timeout, enrich.verify_image), (Some(Duration::from_secs(3)), true));

@@ -26,7 +26,7 @@ pub(super) fn zone(value: &Value<'_>) -> Option<TimeZone> {
     if zone.is_none() {
         let known: Vec<String> = tz::db().available().map(|name| name.as_str().to_owned()).collect();
         let near = DidYouMean(text, known.iter().map(String::as_str));
-        value.wrong(format_args!("{FORM}{}", near));
+        value.error(format_args!("expected {FORM}, found {}{near}", value.found()));
     }
     zone
 }
@@ -57,7 +57,7 @@ pub(super) fn format(value: &Value<'_>) -> Option<String> {
     match fault(text) {
         None => Some(text.to_owned()),
         Some(fault) => {
-            value.error(format_args!("expected {FORM}, found {}: {fault}", value.found()));
+            value.error(format_args!("{} cannot be used: {fault}; expected {FORM}", value.found()));
             None
         }
     }
@@ -76,7 +76,8 @@ fn fault(text: &str) -> Option<String> {
     match read {
         Err(error) => {
             let told = error.to_string();
-            Some(told.split_once(": ").map_or(told.as_str(), |(_, why)| why).to_owned())
+            let why = told.split_once(": ").map_or(told.as_str(), |(_, why)| why);
+            Some(why.strip_prefix("found ").unwrap_or(why).to_owned())
         }
         Ok(read) if read.to_date().is_err() && read.timestamp().is_none() => {
             Some("day, month and year are needed (what stands in a heading is put before the time by under)".to_owned())

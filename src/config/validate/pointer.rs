@@ -78,7 +78,7 @@ impl Language for Path {
             let slash = format!("/{}", text.replace('.', "/"));
             let plain = text.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '/'));
             let near = if plain { format!("; did you mean {slash:?}?") } else { String::new() };
-            value.wrong(format_args!("{}{near}", Self::FORM));
+            value.error(format_args!("expected {}, found {}{near}", Self::FORM, value.found()));
             return None;
         };
         Some(Self { text: text.to_owned(), place: value.place(), steps })
@@ -121,13 +121,17 @@ fn query(value: &Value<'_>, text: &str) -> Option<JsonPath> {
     }
     let path = JsonPath::parse(text);
     path.map_err(|error| {
-        value.error(format_args!(
-            "{found} is no JSONPath: at its character {}, {}",
-            character(text, error.position()),
-            error.message().lines().next().unwrap_or_default()
-        ));
+        let at = character(text, error.position());
+        value.error(format_args!("{found} is no JSONPath: it cannot be read near its character {at}{}", why(&error)));
     })
     .ok()
+}
+
+/// The parser's last word, where it is one for readers.
+fn why(error: &serde_json_path::ParseError) -> String {
+    let last = error.message().lines().next().and_then(|line| line.rsplit(", ").next()).unwrap_or_default();
+    let is_one = last.starts_with("expected") || last.starts_with("function");
+    if is_one { format!(" ({last})") } else { String::new() }
 }
 
 /// How often a query has `..` outside quotes.

@@ -142,8 +142,11 @@ fn dates_are_read_from_where_they_are() {
         (json!("u, b"), json!("2026-01-09T21:14:00Z")),
         (json!("time[datetime=soon]"), json!("2026-01-08T00:00:00Z")),
         (json!({ "any": ["u", "h1", "b"] }), json!("2026-01-09T21:14:00Z")),
-        // what an alternative does not say is as the whole has it
-        (json!({ "any": ["u", "b"], "zone": "Asia/Tokyo" }), json!("2026-01-09T12:14:00Z")),
+        (json!({ "any": ["u", { "select": "b", "zone": "Asia/Tokyo" }] }), json!("2026-01-09T12:14:00Z")),
+        (
+            json!({ "any": ["u", { "select": "b", "zone": "UTC" }], "zone": "Asia/Tokyo" }),
+            json!("2026-01-09T21:14:00Z"),
+        ),
         (
             json!({ "any": [{ "select": "s", "format": "Posted %d.%m.%Y at %H.%M" }, "b"] }),
             json!("2026-01-09T21:14:00Z"),
