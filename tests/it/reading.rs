@@ -1,12 +1,15 @@
 //! Reading a source's document again: what is known of the last one spares work, and nothing is missed by it.
 
-use std::{fs, sync::Arc};
+use std::{collections::BTreeMap, fs, sync::Arc};
 
+use jiff::tz::TimeZone;
 use kawaraban::{
     config::{
-        Source,
+        OnEmpty, Source, SourceKind,
         load::{LoadOptions, load},
     },
+    model::{ErrorKind, Failure, Matched},
+    page::rules::{Css, DateRule, Fields, Items, PageRules, Pick, Place, Rule, Take, What},
     poll::{
         document::{Input, Parsed, read},
         window::Window,
@@ -77,4 +80,77 @@ fn an_item_with_the_same_bytes_is_asked_for_when_another_takes_its_guid() {
     assert_eq!(reader.read(std::slice::from_ref(&old)), ["Old"]);
     assert_eq!(reader.read(&[item("New", "guid", "new"), old.clone()]), ["New", "Old"]);
     assert_eq!(reader.read(&[item("New", "guid", "new"), old]), [""; 0]);
+}
+
+/// A source of a page with a heading and a link an item.
+fn page(on_empty: OnEmpty) -> Arc<Source> {
+    let place = |key: &str| Place { line: 4, column: 1, key: format!("source[news].html.{key}") };
+    let css = |key: &str, text: &str| Css {
+        text: text.into(),
+        place: place(key),
+        selector: scraper::Selector::parse(text).unwrap(),
+    };
+    let rule = |key: &str, text: &str| Rule {
+        place: place(key),
+        take: Take::Pick(Pick { select: Some(css(key, text)), what: What::Natural }),
+        regex: None,
+        min_length: 0,
+        max_length: None,
+        date: DateRule { format: None, zone: TimeZone::UTC, under: None },
+    };
+    let fields = Fields {
+        title: rule("title", "h3"),
+        link: Some(rule("link", "a")),
+        id: None,
+        published: None,
+        summary: None,
+        image: None,
+        author: None,
+        category: None,
+        extra: BTreeMap::new(),
+    };
+    let rules = PageRules { items: Items::All(css("items", "div[class]")), fields };
+    Arc::new(Source { kind: SourceKind::Html(Arc::new(rules)), on_empty, ..Source::clone(&source()) })
+}
+
+fn read_page(source: &Arc<Source>, window: &Arc<Window>, body: String) -> Result<Parsed, Failure> {
+    let url = source.url.clone();
+    let (source, window) = (source.clone(), window.clone());
+    read(&Input { body: body.into(), content_type: None, url, source, window }, &|| false)
+}
+
+fn boxes(class: &str, numbers: std::ops::Range<u32>) -> String {
+    let one = |n| format!("<div class={class}><h3><a href=/{n}>Title {n}</a></h3></div>");
+    format!("<!doctype html><title>News</title>{}", numbers.map(one).collect::<String>())
+}
+
+#[test]
+fn a_page_that_changed_its_looks_has_nothing_new() {
+    let source = page(OnEmpty::Auto);
+    let first = read_page(&source, &Arc::default(), boxes("news", 1..5)).unwrap();
+    assert_eq!((first.format, first.whole, first.keys.len(), first.candidates.len()), ("html", true, 4, 4));
+    let fields = [("link".to_owned(), 4), ("title".to_owned(), 4)];
+    assert_eq!(first.matched, Some(Matched { items: 4, fields: fields.into_iter().collect() }));
+    let window = Arc::new(first.window);
+    let changed = read_page(&source, &window, boxes("card", 0..5)).unwrap();
+    let titles: Vec<_> = changed.candidates.iter().map(|new| (new.index, new.item.title.as_deref())).collect();
+    assert_eq!(titles, [(0, Some("Title 0"))]);
+    assert_eq!(changed.candidates[0].item.link.as_deref(), Some("https://news.example/0"));
+}
+
+#[test]
+fn a_page_without_items_is_an_error_unless_it_may_be_empty() {
+    for on_empty in [OnEmpty::Auto, OnEmpty::Fail] {
+        let failure = read_page(&page(on_empty), &Arc::default(), boxes("news", 0..0)).unwrap_err();
+        assert_eq!((failure.kind, failure.retry), (ErrorKind::Selector, false));
+        assert_eq!(
+            failure.message,
+            "source[news].html.items (line 4, column 1): \"div[class]\" matches nothing; what came is an HTML page: \"News\""
+        );
+    }
+    let empty = read_page(&page(OnEmpty::Ok), &Arc::default(), boxes("news", 0..0)).unwrap();
+    assert_eq!((empty.keys.len(), empty.matched.map(|matched| matched.items)), (0, Some(0)));
+    let drifted = boxes("news", 1..5).replace("h3>", "h2>");
+    let failure = read_page(&page(OnEmpty::Ok), &Arc::default(), drifted).unwrap_err();
+    assert_eq!(failure.kind, ErrorKind::Selector);
 }
