@@ -2,6 +2,7 @@
 
 pub mod ask;
 pub mod check;
+pub mod new;
 pub mod notify;
 pub mod preview;
 pub mod send_test;

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod check;
+mod new;
 mod parse;
 mod report;
 mod settings;
@@ -51,8 +52,11 @@ fn dispatch(arguments: Arguments) -> ExitCode {
         Command::Parse { json, base, content_type, files } => {
             Ok(parse::run(&files, &parse::Options { json, base, content_type }))
         }
-        Command::Preview { source, json } => {
-            settings::load(&global, true).map(|loaded| app::preview::run(&loaded.config, &source, json))
+        Command::Preview { source, json, from_saved } => settings::load(&global, true)
+            .map(|loaded| app::preview::run(&loaded.config, &source, app::preview::Options { json, from_saved })),
+        Command::New { url, kind, allow_private_addresses, json } => {
+            let kind = kind.map(Into::into);
+            new::run(&global, &new::Options { url, kind, private: allow_private_addresses, json })
         }
         Command::SendTest { destination } => {
             settings::load(&global, true).map(|loaded| app::send_test::run(&loaded.config, &destination))

@@ -69,7 +69,8 @@ pub fn keys<'a>(entries: impl Iterator<Item = Facts<'a>>) -> Vec<Keys> {
 /// Of the keys that each entry of a document would have alone, those that no other entry has.
 pub fn usable(mut keys: Vec<Keys>) -> Vec<Keys> {
     let shared = |keys: &[Keys], of: fn(&Keys) -> Option<u64>| {
-        let mut all: Vec<u64> = keys.iter().filter_map(of).collect();
+        let mut all = Vec::with_capacity(keys.len());
+        all.extend(keys.iter().filter_map(of));
         all.sort_unstable();
         let twice = all.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
         twice.collect::<Vec<u64>>()

@@ -9,11 +9,13 @@
 //! | what a field gives there | [`field`] |
 //! | what an element says: words, moments, addresses | [`text`], [`time`], [`image`] |
 //! | what an item's own page adds | [`article`]: `metadata`, `linked_data` |
+//! | for `new`: a page's feeds; rules for a page that has none | [`discover`], [`propose`] |
 //!
 //! A page is somebody else's, and changes when they like. Rules that no longer fit are an error
 //! ([`Error::Selector`]), never an empty list.
 
 pub mod article;
+pub mod discover;
 pub mod dom;
 pub mod encoding;
 mod extract;
@@ -23,6 +25,7 @@ pub mod image;
 pub mod json;
 mod linked_data;
 mod metadata;
+pub mod propose;
 pub mod rules;
 pub mod text;
 pub mod time;

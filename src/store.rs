@@ -13,6 +13,7 @@ mod ingest;
 mod outbox;
 mod pack;
 mod records;
+pub mod saved_page;
 
 use std::{
     io,

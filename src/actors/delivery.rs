@@ -2,7 +2,7 @@
 //! the next.
 //!
 //! A shell around [`Courier`]. One thing is under way at a time: loading, leasing items, a request, or
-//! recording what came of it; whatever ends looks for what is next in `drive`.
+//! recording what came of it (and leasing the next); whatever ends looks for what is next in `drive`.
 
 use std::{
     cell::RefCell,
@@ -16,6 +16,7 @@ use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Recipient, ResponseFuture, SpawnHandle,
     WrapFuture,
 };
+use futures_util::future::{OptionFuture, join};
 use jiff::Timestamp;
 use rand::{SeedableRng, rngs::SmallRng};
 use rustls::ClientConfig;
@@ -218,24 +219,34 @@ impl DeliveryActor {
 
     fn lease(&mut self, ctx: &mut Context<Self>) {
         self.busy = true;
-        let (store, name, after) = (self.store.clone(), self.destination.name.clone(), self.leased);
-        let lease = async move { store.lease(&name, after, BATCH).await };
+        let lease = self.next_lease();
         ctx.spawn(lease.into_actor(self).map(|leased, actor, ctx| {
             actor.busy = false;
-            match leased {
-                Ok(items) => {
-                    actor.more = items.len() == BATCH;
-                    actor.leased = items.last().map_or(actor.leased, |last| last.seq);
-                    actor.window.extend(items);
-                    actor.drive(ctx);
-                }
+            match actor.leased(leased) {
+                Ok(()) => actor.drive(ctx),
                 Err(StoreError::Closed) => {}
                 Err(StoreError::Failing(_)) => actor.wake_after(STORE_AGAIN, ctx),
             }
         }));
     }
 
-    /// Records how items ended. Until that is durable, nothing else is sent.
+    /// Asks for what comes after the last item leased. What is queued from now on is told anew.
+    fn next_lease(&mut self) -> impl Future<Output = Result<Vec<Queued>, StoreError>> + 'static {
+        self.more = false;
+        let (store, name, after) = (self.store.clone(), self.destination.name.clone(), self.leased);
+        async move { store.lease(&name, after, BATCH).await }
+    }
+
+    fn leased(&mut self, leased: Result<Vec<Queued>, StoreError>) -> Result<(), StoreError> {
+        let items = leased.inspect_err(|_| self.more = true)?;
+        self.more |= items.len() == BATCH;
+        self.leased = items.last().map_or(self.leased, |last| last.seq);
+        self.window.extend(items);
+        Ok(())
+    }
+
+    /// Records how items ended. Until that is durable, nothing else is sent; what comes next is leased
+    /// meanwhile.
     fn record(&mut self, ctx: &mut Context<Self>) {
         let Some(courier) = &self.courier else { return };
         self.busy = true;
@@ -246,8 +257,12 @@ impl DeliveryActor {
             let result = store.settle(&name, settled.clone(), record).await;
             (settled, result)
         };
-        ctx.spawn(settle.into_actor(self).map(|(settled, result), actor, ctx| {
+        let lease = OptionFuture::from((self.window.is_empty() && self.more).then(|| self.next_lease()));
+        ctx.spawn(join(settle, lease).into_actor(self).map(|((settled, result), leased), actor, ctx| {
             actor.busy = false;
+            if let Some(Err(error)) = leased.map(|leased| actor.leased(leased)) {
+                debug!(actor.log, "nothing could be leased: {error}"; "kind" => "store");
+            }
             match result {
                 Ok(backlog) => {
                     actor.backlog = backlog;

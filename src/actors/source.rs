@@ -41,7 +41,10 @@ use crate::{
         window::Window,
     },
     resilience::breaker::Phase,
-    store::{Ingest, Prospect, SourceRecord, StoreError},
+    store::{
+        Ingest, Prospect, SourceRecord, StoreError,
+        saved_page::{About, SavedPages},
+    },
 };
 
 /// Feeds above this, and all pages and JSON, are read on another thread, so that no source waits for them.
@@ -59,6 +62,8 @@ pub struct Seat {
     pub read: Read,
     /// Places for attempts, shared by all sources.
     pub limits: Rc<Limits>,
+    /// Where a page is kept that its selectors do not fit.
+    pub pages: SavedPages,
     /// Pages of its items, shared by all sources.
     pub articles: Rc<Articles>,
     /// Seed of its jitter.
@@ -84,6 +89,7 @@ pub struct SourceActor {
     fetcher: Rc<Fetcher>,
     read: Read,
     limits: Rc<Limits>,
+    pages: SavedPages,
     /// Of a source whose items' pages are visited.
     enricher: Option<Rc<Enricher>>,
     rng: SmallRng,
@@ -107,6 +113,7 @@ impl SourceActor {
             fetcher,
             read,
             limits,
+            pages,
             articles,
             seed,
             appraiser,
@@ -126,6 +133,7 @@ impl SourceActor {
             fetcher,
             read,
             limits,
+            pages,
             enricher,
             rng: SmallRng::seed_from_u64(seed),
             documents,
@@ -170,6 +178,7 @@ impl SourceActor {
             source: self.source.clone(),
             fetcher: self.fetcher.clone(),
             limits: self.limits.clone(),
+            pages: self.pages.clone(),
             enricher: self.enricher.clone(),
             window: self.window.clone(),
             read: self.read,
@@ -387,6 +396,7 @@ struct Poll {
     source: Arc<config::Source>,
     fetcher: Rc<Fetcher>,
     limits: Rc<Limits>,
+    pages: SavedPages,
     enricher: Option<Rc<Enricher>>,
     window: Arc<Window>,
     read: Read,
@@ -477,17 +487,41 @@ impl Poll {
         let input =
             Input { body, content_type, url: final_url, source: self.source.clone(), window: self.window.clone() };
         let read = self.read;
-        let read = move || {
-            let start = Instant::now();
-            document::read_guarded(read, &input, &|| start.elapsed() > LONGEST_READ)
+        let input = Arc::new(input);
+        let reading = {
+            let input = input.clone();
+            move || {
+                let start = Instant::now();
+                document::read_guarded(read, &input, &|| start.elapsed() > LONGEST_READ)
+            }
         };
         let parsed = if elsewhere {
-            let task = tokio::task::spawn_blocking(read);
-            task.await.map_err(|error| Failure::fatal(ErrorKind::Panic, error.to_string()))??
+            let task = tokio::task::spawn_blocking(reading);
+            task.await.unwrap_or_else(|error| Err(Failure::fatal(ErrorKind::Panic, error.to_string())))
         } else {
-            read()?
+            reading()
+        };
+        let parsed = match parsed {
+            Ok(parsed) => parsed,
+            Err(failure) if failure.kind == ErrorKind::Selector => return Err(self.kept(input, failure).await),
+            Err(failure) => return Err(failure),
         };
         Ok(Got::Changed(Box::new(Changed { parsed, etag, last_modified, body_hash })))
+    }
+
+    /// Keeps the page that the selectors did not fit, and says so.
+    async fn kept(&self, page: Arc<Input>, mut failure: Failure) -> Failure {
+        let pages = self.pages.clone();
+        let about = About::new(page.content_type.clone(), page.url.clone(), Timestamp::now(), failure.message.clone());
+        let saving = tokio::task::spawn_blocking(move || pages.save(&page.source.name, &page.body, &about));
+        match saving.await.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+            Ok(()) => {
+                let told = format!("; the page is kept: kawaraban preview {} --from-saved", self.source.name);
+                failure.message.push_str(&told);
+            }
+            Err(error) => warn!(self.log, "the page could not be kept for repair: {error}"; "kind" => "selector"),
+        }
+        failure
     }
 
     /// Has the pages of new items visited. The poll's place is free meanwhile.

@@ -38,7 +38,7 @@ use crate::{
         document::{self, Read},
     },
     resilience::backoff::Backoff,
-    store::{Ingested, SourceRecord, Store, StoreError},
+    store::{Ingested, SourceRecord, Store, StoreError, saved_page::SavedPages},
 };
 
 /// Counters and schedules are written so often; what a kill must not undo is written at once.
@@ -232,6 +232,7 @@ impl Supervisor {
             fetcher: Fetcher::new(source.url.clone(), source.request.clone(), tls),
             read: self.seat.read,
             limits: self.limits.clone(),
+            pages: SavedPages::new(&self.seat.config.state_dir),
             articles: self.articles.clone(),
             seed: rand::Rng::next_u64(&mut self.rng),
             appraiser: ctx.address().recipient(),

@@ -6,7 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use rand::rngs::ThreadRng;
+use url::Url;
 
 use crate::{
     config,
@@ -73,15 +75,25 @@ async fn once(source: &Arc<config::Source>, fetcher: &Fetcher) -> Result<Read, F
     if let Some(url) = &document.permanent_redirect {
         advice.push(format!("moved permanently to {}", RedactedUrl(url)));
     }
-    let input = Input {
-        body: document.body,
-        content_type: document.content_type,
-        url: document.final_url,
-        source: source.clone(),
-        window: Arc::default(),
-    };
+    let read = read(source, document.body, document.content_type, document.final_url)?;
+    advice.extend(read.advice);
+    Ok(Read { advice, ..read })
+}
+
+/// Reads a body as the source's kind has it, wherever it came from.
+///
+/// # Errors
+/// Those of [`document::read`].
+pub fn read(
+    source: &Arc<config::Source>,
+    body: Bytes,
+    content_type: Option<String>,
+    url: Url,
+) -> Result<Read, Failure> {
+    let input = Input { body, content_type, url, source: source.clone(), window: Arc::default() };
     let start = Instant::now();
     let parsed = document::read_guarded(document::read, &input, &|| start.elapsed() > LONGEST_READ)?;
+    let mut advice = Vec::new();
     if let Some(period) = parsed.update_period.filter(|period| *period > source.schedule.interval) {
         advice.push(format!("says that it changes every {}", humantime::format_duration(period)));
     }

@@ -9,36 +9,50 @@ use crate::{
         enrich::{Missed, Visitor},
         limits::Limits,
     },
-    app::ask::ask,
+    app::ask::{Read, ask, read},
     config::{Config, Source},
     delivery,
     fetch::{Fetcher, Tls},
     identity::{self, Keys},
+    model::{ErrorKind, Failure},
     poll::document::Parsed,
-    store::Delivery,
+    store::{Delivery, saved_page::SavedPages},
 };
+
+/// How to show a source.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// The exact payloads.
+    pub json: bool,
+    /// Read the page that was kept when the selectors last did not fit.
+    pub from_saved: bool,
+}
 
 /// Pages visited for a preview.
 const MOST_VISITS: usize = 10;
 
 /// Fetches the source called `name` once and prints its items, newest last, as each of its destinations
 /// would get them. Exit status 0; 2 if there is no such source; 3 if it fails.
-pub fn run(config: &Config, name: &str, json: bool) -> ExitCode {
+pub fn run(config: &Config, name: &str, options: Options) -> ExitCode {
     let Some(source) = config.sources.iter().find(|source| source.name.as_str() == name) else {
         let names: Vec<_> = config.sources.iter().map(|source| source.name.as_str()).collect();
         anstream::eprintln!("error: there is no source {name:?}; there are: {}", names.join(", "));
         return ExitCode::from(2);
     };
-    let (asked, left) = actix::System::new().block_on(async {
-        let tls = Tls::new();
-        let mut asked = ask(source, &tls).await;
-        let left = match &mut asked.result {
-            Ok(read) => enrich(source, config, &tls, &mut read.parsed).await,
-            Err(_) => 0,
-        };
-        (asked, left)
-    });
-    let read = match asked.result {
+    let (result, left) = if options.from_saved {
+        (from_saved(source, &SavedPages::new(&config.state_dir)), 0)
+    } else {
+        actix::System::new().block_on(async {
+            let tls = Tls::new();
+            let mut result = ask(source, &tls).await.result;
+            let left = match &mut result {
+                Ok(read) => enrich(source, config, &tls, &mut read.parsed).await,
+                Err(_) => 0,
+            };
+            (result, left)
+        })
+    };
+    let read = match result {
         Ok(read) => read,
         Err(failure) => {
             anstream::eprintln!("error: {name}: {failure}");
@@ -59,13 +73,27 @@ pub fn run(config: &Config, name: &str, json: bool) -> ExitCode {
         let delivery = Delivery::new(source, strongest, candidate.item.clone(), Timestamp::now());
         for destination in &to {
             let rendered = delivery::render(destination, &delivery, source.color);
-            anstream::println!("{}", if json { &rendered.json } else { &rendered.text });
+            anstream::println!("{}", if options.json { &rendered.json } else { &rendered.text });
         }
     }
     let advice: String = read.advice.iter().map(|advice| format!("; {advice}")).collect();
     let left = if left > 0 { format!("; the pages of the {left} oldest were not visited") } else { String::new() };
     anstream::eprintln!("{all} items, {kept_out} kept out by the filters{left}{advice}");
     ExitCode::SUCCESS
+}
+
+/// Reads the page that was kept of a source by its rules as they are now.
+fn from_saved(source: &Arc<Source>, pages: &SavedPages) -> Result<Read, Failure> {
+    let page = pages
+        .load(&source.name)
+        .map_err(|error| Failure::fatal(ErrorKind::Store, format!("the page kept of it cannot be read: {error}")))?
+        .ok_or_else(|| {
+            let told = "no page is kept of it: that happens when its selectors do not fit what the daemon fetched";
+            Failure::fatal(ErrorKind::Store, told)
+        })?;
+    let about = page.about;
+    anstream::eprintln!("the page as fetched at {:.0}, of which was said: {}", about.fetched_at, about.error);
+    read(source, page.body.into(), about.content_type, about.url)
 }
 
 /// Visits the pages of the newest items that pass, where the source has that done. How many were left.

@@ -34,11 +34,12 @@ pub fn init(log: Log) -> (Logger, Guard) {
         }
         LogFormat::Json | LogFormat::Auto => Box::new(Mutex::new(json(io::stderr()).ignore_res()).ignore_res()),
     };
-    let (drain, channel) = Async::new(LevelFilter::new(drain, log.level).fuse())
+    let (drain, channel) = Async::new(drain.fuse())
         .chan_size(CHANNEL)
         .overflow_strategy(slog_async::OverflowStrategy::DropAndReport)
         .build_with_guard();
-    let logger = Logger::root(drain.fuse(), o!());
+    // before the channel: a record that nobody will read wakes no thread
+    let logger = Logger::root(LevelFilter::new(drain, log.level).fuse(), o!());
     bridge(&logger, log.level);
     report_panics(logger.clone());
     (logger, Guard { _channel: channel })

@@ -5,7 +5,7 @@ use std::{ffi::OsString, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use url::Url;
 
-use crate::config::LogFormat;
+use crate::{app::new::Kind, config::LogFormat};
 
 /// Watches news sources and delivers each new item to Discord, whatever breaks on the way.
 #[derive(Debug, Parser)]
@@ -143,19 +143,49 @@ pub enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Look at a page or feed, and write a source for it
+    ///
+    /// Finds the feeds of a page and says which is best; where there is none, proposes selectors for what
+    /// repeats in it, or paths for JSON. Prints the source as TOML, ready to be pasted, on standard output, and
+    /// what it would yield on standard error. Requests are made as the configuration's "fetch" has it.
+    #[command(after_long_help = "Examples:\n  \
+        kawaraban new https://news.example/\n  \
+        kawaraban new news.example >> config/kawaraban.toml\n  \
+        kawaraban new https://news.example/ --kind html     selectors, although there is a feed\n  \
+        kawaraban new https://news.example/api/posts --json | jq -r '.items[].title'\n\n\
+        Exit status: 0 found, 2 no URL, 3 nothing there can be a source.")]
+    New {
+        /// What to look at; without a scheme it is https
+        url: String,
+        /// Read it as this: feed, html or json
+        #[arg(long, value_name = "KIND", hide_possible_values = true)]
+        kind: Option<NewKind>,
+        /// Ask loopback, private and other non-global addresses too
+        ///
+        /// The source that is printed then allows them, too.
+        #[arg(long)]
+        allow_private_addresses: bool,
+        /// One JSON object: candidates, what was chosen and why, the table, the items
+        #[arg(long)]
+        json: bool,
+    },
     /// Show what a source would deliver
     ///
     /// Fetches one configured source once and shows each item as its destinations would get it. Delivers
     /// nothing and remembers nothing.
     #[command(after_long_help = "Examples:\n  \
         kawaraban preview ann\n  \
-        kawaraban preview ann --json | jq .")]
+        kawaraban preview ann --json | jq .\n  \
+        kawaraban preview ann --from-saved          do the mended selectors fit the page now?")]
     Preview {
         /// The source's name in the configuration
         source: String,
         /// The exact payloads, one a line
         #[arg(long)]
         json: bool,
+        /// Read the page that was kept when the source's selectors last did not fit, and fetch nothing
+        #[arg(long)]
+        from_saved: bool,
     },
     /// Send one message, marked as a test, to a destination
     #[command(after_long_help = "Example:\n  kawaraban send-test news")]
@@ -189,6 +219,27 @@ pub enum StoreCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// `new --kind`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NewKind {
+    /// As a feed.
+    Feed,
+    /// As a page, by selectors.
+    Html,
+    /// As JSON, by paths.
+    Json,
+}
+
+impl From<NewKind> for Kind {
+    fn from(kind: NewKind) -> Self {
+        match kind {
+            NewKind::Feed => Self::Feed,
+            NewKind::Html => Self::Html,
+            NewKind::Json => Self::Json,
+        }
+    }
 }
 
 /// `--log-level`

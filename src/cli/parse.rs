@@ -99,13 +99,14 @@ fn shown(line: &Line) -> String {
             for warning in &document.warnings {
                 text += &format!("  {yellow}warning{yellow:#}: {warning}\n");
             }
-            text.extend(document.items.iter().map(item));
+            text.extend(document.items.iter().map(item_line));
             text
         }
     }
 }
 
-fn item(item: &Item) -> String {
+/// A line for people.
+pub(super) fn item_line(item: &Item) -> String {
     let dim = Style::new().dimmed();
     let time = item.time().map_or_else(|| " ".repeat(16), |time| time.strftime("%Y-%m-%d %H:%M").to_string());
     let title = one_line(item.title.as_deref().or(item.summary.as_deref()).unwrap_or("(no title)"));

@@ -1,6 +1,6 @@
 //! From the command line to a configuration, and to the daemon.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode, sync::Arc};
 
 use slog::warn;
 
@@ -8,7 +8,7 @@ use super::Global;
 use crate::{
     app,
     config::{
-        Config,
+        Config, Source,
         diagnostic::Diagnostics,
         load::{self, LoadOptions, Loaded},
     },
@@ -23,6 +23,21 @@ pub(super) fn load(global: &Global, read_secrets: bool) -> Result<Loaded, Diagno
     log.level = global.log_level.map_or(log.level, Into::into);
     log.format = global.log_format.unwrap_or(log.format);
     Ok(loaded)
+}
+
+/// The configuration, if there is one; the secrets in it are left alone.
+pub(super) fn found(global: &Global) -> Result<Option<Loaded>, Diagnostics> {
+    let env = |name: &str| std::env::var_os(name);
+    match load::find(global.config.as_deref(), &env) {
+        Ok(path) => load::load(&path, &LoadOptions { read_secrets: false, env: &env }).map(Some),
+        Err(_) => Ok(None),
+    }
+}
+
+/// A `[[source]]` as it would be read at the end of the configuration.
+pub(super) fn draft(path: Option<&Path>, table: &str) -> Result<Arc<Source>, Diagnostics> {
+    let env = |name: &str| std::env::var_os(name);
+    load::draft(path, table, &LoadOptions { read_secrets: true, env: &env })
 }
 
 /// `store stats`: what opening the store has to say goes to the log.

@@ -5,12 +5,13 @@ use std::{
     io::Read as _,
     ops::Range,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
 use super::{
-    Config,
+    Config, Source,
     diagnostic::{Diagnostic, Diagnostics},
     reader::{Report, Table},
     source_text::SourceText,
@@ -73,9 +74,55 @@ pub fn find(cli: Option<&Path>, env: &dyn Fn(&str) -> Option<OsString>) -> Resul
 /// # Errors
 /// Every fault of the file at once, in its order.
 pub fn load(path: &Path, options: &LoadOptions<'_>) -> Result<Loaded, Diagnostics> {
+    parse(path, &text_of(path)?, options)
+}
+
+/// A `[[source]]` that stands in no file yet, as it would be read at the end of `path` (none: of an empty
+/// file), with the `[fetch]` there as its defaults. Nothing else of the file counts, so that the secrets of
+/// its other sources and of its destinations need not be at hand.
+///
+/// # Errors
+/// The file cannot be read or is no TOML, its `[fetch]` has faults, or the table has.
+pub fn draft(path: Option<&Path>, table: &str, options: &LoadOptions<'_>) -> Result<Arc<Source>, Diagnostics> {
+    let own = path.map(text_of).transpose()?.unwrap_or_default();
+    let text = format!("{own}\n{table}");
+    let path = path.unwrap_or(Path::new(""));
+    let document = match DeTable::parse(&text) {
+        Ok(document) => document,
+        Err(error) => {
+            // all the faults that are the file's own
+            if DeTable::parse(&own).is_err() {
+                parse(path, &own, options)?;
+            }
+            let message = format!("a [[source]] cannot follow what stands there: {}", error.message());
+            return Err(Diagnostic::of_file(path, message).into());
+        }
+    };
+    let counts = document.into_inner().into_iter().filter_map(|(key, mut value)| match key.get_ref().as_ref() {
+        "fetch" => Some((key, value)),
+        "source" => {
+            let last = value.get_ref().as_array().and_then(|sources| sources.last().cloned());
+            *value.get_mut() = DeValue::Array(last.into_iter().collect());
+            Some((key, value))
+        }
+        _ => None,
+    });
+    let document: DeTable<'_> = counts.collect();
+    let report = Report::new(path, &text);
+    let config = validate::config(Table::root(&report, &document), path, options);
+    let (errors, _) = report.into_parts();
+    match config.and_then(|config| config.sources.into_iter().next()) {
+        Some(source) if errors.is_empty() => Ok(source),
+        _ => Err(Diagnostics(errors)),
+    }
+}
+
+fn text_of(path: &Path) -> Result<String, Diagnostics> {
     let bytes = read(path).map_err(|error| Diagnostic::of_file(path, format!("cannot be read: {error}")))?;
-    let text = std::str::from_utf8(&bytes).map_err(|error| not_utf8(path, &bytes, error.valid_up_to()))?;
-    parse(path, text, options)
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        not_utf8(path, error.as_bytes(), valid).into()
+    })
 }
 
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {

@@ -104,7 +104,11 @@ impl Page {
 
     fn reason(&self, now: Timestamp) -> Option<String> {
         let failed = || {
-            let kind = self.ledger.last_error.as_ref().map(|error| format!(" ({})", error.kind));
+            let kind = self.ledger.last_error.as_ref().map(|error| match error.kind {
+                // it is for the operator to mend, who needs to know what no longer fits
+                ErrorKind::Selector => format!(" ({}: {})", error.kind, error.message),
+                kind => format!(" ({kind})"),
+            });
             let count = self.ledger.consecutive_failures;
             format!("{count} failure{}{}", if count == 1 { "" } else { "s" }, kind.unwrap_or_default())
         };
@@ -489,6 +493,16 @@ mod tests {
         let report = book.report(at(4), &healthy());
         assert_eq!(report.status, Status::Down);
         assert!(report.reasons.contains(&"2 of 3 sources are down or gone".to_owned()), "{:?}", report.reasons);
+    }
+
+    #[test]
+    fn selectors_that_no_longer_fit_are_told_in_full() {
+        let mut book = book(&[("a", "x")]);
+        let drift = Failure::fatal(ErrorKind::Selector, "source[a].html.items matched 0 elements, 25 before");
+        book.polled(&poll("a", 1, PollOutcome::Failed(drift), Phase::Closed));
+        let report = book.report(at(2), &healthy());
+        let told = "source a: 1 failure (selector: source[a].html.items matched 0 elements, 25 before)";
+        assert_eq!((report.status, report.reasons), (Status::Degraded, vec![told.to_owned()]));
     }
 
     #[test]

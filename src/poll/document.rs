@@ -153,11 +153,15 @@ fn read_entries(
 ) -> Result<Option<Parsed>, Failure> {
     let document = feed::read_again(text, hints, window.spans()).map_err(unreadable)?;
     let mut scratch = Vec::new();
-    let alone = document.entries.iter().map(|entry| match entry.facts() {
-        Some(facts) => Some(identity::alone(&facts, &mut scratch)),
-        None => entry.known().and_then(|index| window.alone(index)),
-    });
-    let Some(alone) = alone.collect::<Option<Vec<Keys>>>() else { return Ok(None) };
+    let mut alone = Vec::with_capacity(document.entries.len());
+    for entry in &document.entries {
+        let keys = match entry.facts() {
+            Some(facts) => Some(identity::alone(&facts, &mut scratch)),
+            None => entry.known().and_then(|index| window.alone(index)),
+        };
+        let Some(keys) = keys else { return Ok(None) };
+        alone.push(keys);
+    }
     let left_behind = Window::new(document.entries.iter().map(feed::Entry::span), &alone);
     let keys = identity::usable(alone);
     let seen = input.window.strongest();

@@ -7,8 +7,8 @@
 //! | `r/SOURCE` | the source must reseed after a loss |
 //! | `s/SOURCE` | the source's record, JSON |
 //! | `p/SOURCE/` u16 | seen items, packed |
-//! | `t/DESTINATION` | the destination's record, JSON |
-//! | `o/DESTINATION/` u64 | outbox: when accepted (i64 ms), then the delivery's JSON |
+//! | `t/DESTINATION` | place of the last item that ended (u64), then the destination's record, JSON |
+//! | `o/DESTINATION/` u64 | outbox: a parcel of items, by the place of its first |
 //! | `d/DESTINATION/` u64 | dead letter, JSON |
 //! | `h/NAME` | health counters |
 //!
@@ -32,7 +32,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use super::commits::Committed;
 
 /// Raised when what is stored can no longer be read as before.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// An open that takes longer is taken for hung.
 const OPEN_WITHIN: Duration = Duration::from_secs(120);
 /// So long a database that was just closed may still be held by threads of sled's own.
@@ -40,7 +40,7 @@ const FREED_WITHIN: Duration = Duration::from_secs(5);
 /// With sled's 512 kB a burst of large values can deadlock it for good; with this it was never seen to.
 const SEGMENT: usize = 4 << 20;
 /// Loosely a bound, see the figures in the README.
-const CACHE: u64 = 8 << 20;
+const CACHE: u64 = 2 << 20;
 const META: &[u8] = b"m";
 
 /// Why a database could not be opened or written.
@@ -171,6 +171,8 @@ pub(super) struct Group {
     changes: HashMap<Vec<u8>, Option<Vec<u8>>>,
     meta: Meta,
     counts: HashMap<String, Counts>,
+    /// Records that take more, by whose they are: their keys.
+    open: HashMap<String, Vec<u8>>,
     bytes: usize,
 }
 
@@ -238,8 +240,10 @@ impl Database {
             match (key.first(), destination(&key)) {
                 (Some(b'p'), _) => found.committed.seen += super::pack::count(body).map_err(|_| damaged(&key))?,
                 (Some(b'o'), Some(name)) => {
-                    found.committed.outbox += 1;
-                    self.counts.entry(name.to_owned()).or_default().queued += 1;
+                    let ended = super::records::ended(self, &self.group(), name)?;
+                    let waiting = super::outbox::waiting(body, ended)?;
+                    found.committed.outbox += waiting;
+                    self.counts.entry(name.to_owned()).or_default().queued += waiting;
                 }
                 (Some(b'd'), Some(name)) => {
                     found.committed.dead_letters += 1;
@@ -292,7 +296,7 @@ impl Database {
 
     /// Begins a group of changes.
     pub(super) fn group(&self) -> Group {
-        Group { changes: HashMap::new(), meta: self.meta, counts: HashMap::new(), bytes: 0 }
+        Group { changes: HashMap::new(), meta: self.meta, counts: HashMap::new(), open: HashMap::new(), bytes: 0 }
     }
 
     /// Writes a group and waits until it is on disk.
@@ -353,6 +357,31 @@ impl Group {
     pub(super) fn put(&mut self, key: Vec<u8>, body: Vec<u8>) {
         self.bytes += key.len() + body.len();
         self.changes.insert(key, Some(body));
+    }
+
+    /// Adds to the record that was last begun in this group for `whose`, or begins one with `key`. One that
+    /// has reached the size `full` takes no more.
+    pub(super) fn append(
+        &mut self,
+        whose: &str,
+        key: impl FnOnce() -> Vec<u8>,
+        full: usize,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let open = self.open.get(whose).and_then(|key| self.changes.get_mut(key)).and_then(Option::as_mut);
+        match open.filter(|body| body.len() < full) {
+            Some(body) => {
+                let before = body.len();
+                write(body);
+                self.bytes += body.len() - before;
+            }
+            None => {
+                let (key, mut body) = (key(), Vec::new());
+                write(&mut body);
+                self.open.insert(whose.to_owned(), key.clone());
+                self.put(key, body);
+            }
+        }
     }
 
     /// Removes a record.

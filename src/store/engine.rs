@@ -16,7 +16,7 @@ use std::{
 
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
-use slog::{Logger, crit, error, info};
+use slog::{Logger, crit, error, info, warn};
 use tokio::sync::oneshot;
 
 use super::{
@@ -26,6 +26,7 @@ use super::{
     database::{Database, Fault, Group},
     ingest, outbox,
     records::{self, Loss},
+    saved_page::SavedPages,
 };
 use crate::{model::Name, store::StoreState};
 
@@ -245,8 +246,14 @@ impl Engine {
         let mut database = Database::open(&dir, known)?;
         let now = (self.options.now)();
         let mut group = database.group();
-        records::purge(&database, &mut group, &self.configured(), now)?;
+        let forgotten = records::purge(&database, &mut group, &self.configured(), now)?;
         database.commit(group)?;
+        let pages = SavedPages::new(&self.options.dir);
+        for name in forgotten {
+            if let Err(error) = pages.remove(&name) {
+                warn!(self.log, "the page kept of a source that is no more could not be removed: {error}"; "source" => name);
+            }
+        }
         marker.end();
         Ok(database)
     }

@@ -30,16 +30,15 @@ pub(super) fn ingest(database: &Database, group: &mut Group, ingest: Ingest) -> 
     let before = records::source(database, group, &source.name)?;
     let mut packs = packs(database, &source.name)?;
     let remembered = packs.len();
-    let known = packs.seen();
+    let met = packs.meet(keys.iter().map(identity::Keys::strongest));
 
     let standing = standing(database, group, &source, &before)?;
     let outlines: Vec<_> = candidates.iter().map(|candidate| candidate.outline(&keys)).collect();
-    let fates = fates(&outlines, |key| known.find(key).is_some(), standing);
+    let fates = fates(&outlines, |key| met.seen(key), standing);
     let new = fates.iter().zip(&candidates).filter(|(fate, _)| **fate != Fate::Seen);
     let new = new.filter_map(|(_, candidate)| keys.get(candidate.index)).copied();
-    let present: Vec<_> = keys.iter().filter_map(|keys| known.find(keys.strongest())).collect();
     let last_success = before.last_success.map_or(0, |last| seconds(last.as_second()));
-    packs.update(present.into_iter(), new, last_success, seconds(at.as_second()), source.retention);
+    packs.update(&met, new, last_success, seconds(at.as_second()), source.retention);
     let prefix = records::pack_prefix(&source.name);
     for (number, bytes) in packs.changed() {
         let key = [prefix.as_slice(), &number.to_be_bytes()].concat();
@@ -60,7 +59,7 @@ pub(super) fn ingest(database: &Database, group: &mut Group, ingest: Ingest) -> 
         let Some((Fate::Accepted, candidate)) = passing.get_mut(index).and_then(Option::take) else { continue };
         let strongest = keys.get(candidate.index).map_or(0, Keys::strongest);
         let delivery = Delivery::new(&source, strongest, bounded(candidate.item), at);
-        let json = serde_json::to_vec(&delivery).map_err(|error| Fault::Damaged(error.to_string()))?;
+        let json = serde_json::to_string(&delivery).map_err(|error| Fault::Damaged(error.to_string()))?;
         for destination in &source.to {
             outbox::push(database, group, destination, at, &json);
         }
@@ -79,10 +78,9 @@ pub(super) fn ingest(database: &Database, group: &mut Group, ingest: Ingest) -> 
 pub(super) fn would_accept(database: &Database, group: &Group, prospect: &Prospect) -> Result<Vec<bool>, Fault> {
     let Prospect { source, outlines } = prospect;
     let before = records::source(database, group, &source.name)?;
-    let packs = packs(database, &source.name)?;
-    let known = packs.seen();
+    let met = packs(database, &source.name)?.meet(outlines.iter().map(|outline| outline.strongest));
     let standing = standing(database, group, source, &before)?;
-    let fates = fates(outlines, |key| known.find(key).is_some(), standing);
+    let fates = fates(outlines, |key| met.seen(key), standing);
     Ok(fates.into_iter().map(|fate| fate == Fate::Accepted).collect())
 }
 

@@ -4,11 +4,7 @@
 //! 1970; nothing of that while it is in the last document. So a poll that finds the document unchanged
 //! touches nothing here: "the last document's items were there" follows from the source's `last_success`.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasherDefault, Hasher},
-    time::Duration,
-};
+use std::time::Duration;
 
 use crate::identity::Keys;
 
@@ -50,7 +46,8 @@ pub(super) struct Malformed;
 impl Packs {
     /// Takes in a stored value.
     pub(super) fn decode(&mut self, number: u16, mut bytes: &[u8]) -> Result<(), Malformed> {
-        let mut items = Vec::with_capacity(bytes.len() / (1 + KEY));
+        // most have two keys
+        let mut items = Vec::with_capacity(bytes.len() / (1 + 2 * KEY) + 1);
         while let Some((&mask, rest)) = bytes.split_first() {
             bytes = rest;
             let id = if mask & ID != 0 { Some(take(&mut bytes)?) } else { None };
@@ -71,7 +68,8 @@ impl Packs {
     /// The values that changed: number and bytes, none for a value that is to be removed.
     pub(super) fn changed(&self) -> impl Iterator<Item = (u16, Option<Vec<u8>>)> {
         self.chunks.iter().filter(|chunk| chunk.dirty).map(|chunk| {
-            let bytes = (!chunk.items.is_empty()).then(|| chunk.items.iter().fold(Vec::new(), encode));
+            let room = || Vec::with_capacity(chunk.items.len() * (1 + 3 * KEY + 4));
+            let bytes = (!chunk.items.is_empty()).then(|| chunk.items.iter().fold(room(), encode));
             (chunk.number, bytes)
         })
     }
@@ -81,39 +79,41 @@ impl Packs {
         self.chunks.iter().map(|chunk| chunk.items.len()).sum()
     }
 
-    /// Every key that counts as seen.
-    pub(super) fn seen(&self) -> Known {
-        let mut known = HashMap::with_capacity_and_hasher(self.len() * 3, BuildHasherDefault::default());
-        for (c, chunk) in self.chunks.iter().enumerate() {
-            for (i, item) in chunk.items.iter().enumerate() {
-                for key in item.keys.all() {
-                    known.insert(key, (c, i));
+    /// Which of a document's strongest keys are seen, and which items they are.
+    pub(super) fn meet(&self, strongest: impl Iterator<Item = u64>) -> Met {
+        // the document's keys are looked up, for they are fewer than those remembered
+        let mut keys: Vec<u64> = strongest.collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let mut seen = vec![false; keys.len()];
+        let mut here = Vec::with_capacity(self.len());
+        for item in self.chunks.iter().flat_map(|chunk| &chunk.items) {
+            let mut met = false;
+            for key in item.keys.all() {
+                if let Ok(at) = keys.binary_search(&key) {
+                    seen[at] = true;
+                    met = true;
                 }
             }
+            here.push(met);
         }
-        Known(known)
+        Met { keys, seen, here }
     }
 
-    /// A new document came: `present` are the items of it that were seen before, `new` those that are
-    /// remembered from now on. Items that left the document were last present at `last_success`; those
-    /// that left longer than `retention` ago are forgotten.
+    /// A new document came: what it `met` is in it, and `new` is remembered from now on. Items that left it
+    /// were last present at `last_success`; those that left longer than `retention` ago are forgotten.
     pub(super) fn update(
         &mut self,
-        present: impl Iterator<Item = Place>,
+        met: &Met,
         new: impl Iterator<Item = Keys>,
         last_success: u32,
         now: u32,
         retention: Duration,
     ) {
-        let mut here: Vec<Vec<bool>> = self.chunks.iter().map(|chunk| vec![false; chunk.items.len()]).collect();
-        for Place(chunk, item) in present {
-            if let Some(here) = here.get_mut(chunk).and_then(|chunk| chunk.get_mut(item)) {
-                *here = true;
-            }
-        }
+        let mut here = met.here.iter();
         let retention = u32::try_from(retention.as_secs()).unwrap_or(u32::MAX);
-        for (chunk, here) in self.chunks.iter_mut().zip(&here) {
-            for (item, here) in chunk.items.iter_mut().zip(here) {
+        for chunk in &mut self.chunks {
+            for (item, here) in chunk.items.iter_mut().zip(here.by_ref()) {
                 let last = match (*here, item.last) {
                     (true, _) => PRESENT,
                     (false, PRESENT) => last_success.min(PRESENT - 1),
@@ -147,35 +147,20 @@ impl Packs {
     }
 }
 
-/// Where each key is remembered.
-pub(super) struct Known(HashMap<u64, (usize, usize), BuildHasherDefault<AsItIs>>);
-
-/// The keys are hashes already.
-#[derive(Default)]
-pub(super) struct AsItIs(u64);
-
-impl Hasher for AsItIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
-    }
-
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key;
-    }
+/// What of a document is remembered.
+pub(super) struct Met {
+    /// The document's strongest keys, sorted…
+    keys: Vec<u64>,
+    /// …and whether each is seen.
+    seen: Vec<bool>,
+    /// Of each remembered item, in the order of the chunks, whether the document has it.
+    here: Vec<bool>,
 }
 
-/// Where an item is remembered.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Place(usize, usize);
-
-impl Known {
-    /// Where the item with this key is, if it is seen.
-    pub(super) fn find(&self, key: u64) -> Option<Place> {
-        self.0.get(&key).map(|&(chunk, item)| Place(chunk, item))
+impl Met {
+    /// Whether this key of the document is seen.
+    pub(super) fn seen(&self, key: u64) -> bool {
+        self.keys.binary_search(&key).is_ok_and(|at| self.seen.get(at).copied().unwrap_or(false))
     }
 }
 

@@ -119,8 +119,14 @@ pub(super) fn begin_reseeding(group: &mut Group, loss: &Loss, sources: &[Name]) 
     Ok(())
 }
 
-/// Forgets sources that left the configuration longer than their retention ago.
-pub(super) fn purge(database: &Database, group: &mut Group, configured: &[Name], now: Timestamp) -> Result<(), Fault> {
+/// Forgets sources that left the configuration longer than their retention ago, and says which.
+pub(super) fn purge(
+    database: &Database,
+    group: &mut Group,
+    configured: &[Name],
+    now: Timestamp,
+) -> Result<Vec<String>, Fault> {
+    let mut forgotten = Vec::new();
     let configured: HashSet<&str> = configured.iter().map(Name::as_str).collect();
     for (stored, bytes) in database.range(b"s/", b"s/", usize::MAX)? {
         let name = String::from_utf8_lossy(stored.get(2..).unwrap_or_default()).into_owned();
@@ -141,19 +147,35 @@ pub(super) fn purge(database: &Database, group: &mut Group, configured: &[Name],
             group.meta().committed.seen -= items;
             group.remove(pack.to_vec());
         }
+        forgotten.push(name);
     }
-    Ok(())
+    Ok(forgotten)
 }
 
 // === destinations ===
 
 pub(super) fn destination(database: &Database, name: &Name) -> Result<DestinationRecord, Fault> {
     let bytes = database.get(&key(b't', name.as_str()))?;
-    bytes.map_or_else(|| Ok(DestinationRecord::default()), |bytes| decode(name.as_str(), &bytes))
+    // behind the place of the last item that ended
+    let json = bytes.as_deref().map(|bytes| bytes.get(8..).unwrap_or_default());
+    json.map_or_else(|| Ok(DestinationRecord::default()), |json| decode(name.as_str(), json))
 }
 
-pub(super) fn put_destination(group: &mut Group, name: &Name, record: &DestinationRecord) -> Result<(), Fault> {
-    group.put(key(b't', name.as_str()), encode(name.as_str(), record)?);
+/// The place of the last item of its outbox that ended; 0 before the first.
+pub(super) fn ended(database: &Database, group: &Group, name: &str) -> Result<u64, Fault> {
+    let bytes = group.get(database, &key(b't', name))?;
+    let ended = bytes.as_deref().and_then(|bytes| bytes.first_chunk::<8>());
+    Ok(ended.map_or(0, |ended| u64::from_le_bytes(*ended)))
+}
+
+pub(super) fn put_destination(
+    group: &mut Group,
+    name: &Name,
+    ended: u64,
+    record: &DestinationRecord,
+) -> Result<(), Fault> {
+    let json = encode(name.as_str(), record)?;
+    group.put(key(b't', name.as_str()), [ended.to_le_bytes().as_slice(), &json].concat());
     Ok(())
 }
 

@@ -14,6 +14,8 @@ mod delivery;
 mod discord_fake;
 mod enrich;
 mod fetch;
+mod new;
+mod pages;
 mod panic;
 mod presets;
 mod reading;

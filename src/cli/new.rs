@@ -1,0 +1,139 @@
+//! `new`: from an address to a `[[source]]`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::ExitCode,
+};
+
+use anstyle::{AnsiColor, Style};
+use url::Url;
+
+use super::{FOUND_FAILING, Global, INVALID, parse::item_line, report::one_line, settings};
+use crate::{
+    app::new::{self, Candidate, Found, Kind, Order, Outcome},
+    config::diagnostic::Diagnostics,
+    model::RedactedUrl,
+};
+
+/// Items shown of those that a source would yield.
+const SHOWN: usize = 10;
+
+/// What `new` was told.
+pub(super) struct Options {
+    pub(super) url: String,
+    pub(super) kind: Option<Kind>,
+    pub(super) private: bool,
+    pub(super) json: bool,
+}
+
+/// The table goes to standard output and all else to standard error. Exit status 0 if there is one, 3 if
+/// nothing there can be a source, 2 if the URL is none.
+pub(super) fn run(global: &Global, options: &Options) -> Result<ExitCode, Diagnostics> {
+    let url = match address(&options.url) {
+        Ok(url) => url,
+        Err(message) => {
+            anstream::eprintln!("error: {message}");
+            return Ok(ExitCode::from(INVALID));
+        }
+    };
+    let found = settings::found(global)?;
+    let sources = found.as_ref().map(|loaded| loaded.config.sources.as_slice()).unwrap_or_default();
+    let taken: BTreeSet<String> = sources.iter().map(|source| source.name.to_string()).collect();
+    let path = found.as_ref().map(|loaded| loaded.config.path.as_path());
+    let order = Order { url, kind: options.kind, private: options.private };
+    let outcome = new::run(&order, &taken, &|table| settings::draft(path, table))?;
+
+    if options.json {
+        // serializing our own plain struct cannot fail
+        anstream::println!("{}", serde_json::to_string(&outcome).unwrap_or_default());
+    } else {
+        anstream::eprint!("{}", findings(&outcome));
+        if let Some(toml) = &outcome.toml {
+            anstream::print!("{toml}");
+        }
+    }
+    let watched = outcome.chosen.as_ref().and_then(|chosen| sources.iter().find(|source| source.url == chosen.url));
+    if let Some(source) = watched {
+        anstream::eprintln!("note: the source {:?} already watches this", source.name.as_str());
+    }
+    Ok(if outcome.toml.is_some() { ExitCode::SUCCESS } else { ExitCode::from(FOUND_FAILING) })
+}
+
+/// As people write addresses: without a scheme it is https.
+fn address(text: &str) -> Result<Url, String> {
+    const FORM: &str = "expected an http:// or https:// URL";
+    let text = text.trim();
+    let url = match Url::parse(text) {
+        Err(url::ParseError::RelativeUrlWithoutBase) if text.contains('.') && !text.starts_with(['.', '/']) => {
+            Url::parse(&format!("https://{text}"))
+        }
+        parsed => parsed,
+    };
+    match url {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+        Ok(_) => Err(format!("{FORM}, found another scheme")),
+        Err(error) => Err(format!("{FORM}, found none: {error}")),
+    }
+}
+
+fn findings(outcome: &Outcome) -> String {
+    let bold = Style::new().bold();
+    let mut text = format!("{bold}{}{bold:#} is {}\n", RedactedUrl(&outcome.url), one_line(&outcome.seen));
+    let (misses, told): (Vec<_>, Vec<_>) = outcome.candidates.iter().partition(|candidate| is_miss(candidate));
+    text.extend(told.into_iter().map(candidate));
+    text += &missed(&misses);
+    text.extend(outcome.notes.iter().map(|note| format!("  {}\n", one_line(note))));
+    let Some(chosen) = &outcome.chosen else {
+        text += "nothing there can be a source: no feed, and nothing that repeats and looks like news\n";
+        return text;
+    };
+    let how = match chosen.kind {
+        Kind::Feed => "feed",
+        Kind::Html => "selectors",
+        Kind::Json => "paths",
+    };
+    let green = Style::new().bold().fg_color(Some(AnsiColor::Green.into()));
+    text += &format!("{green}{how}{green:#}: {}: {}\n", RedactedUrl(&chosen.url), one_line(&chosen.reason));
+    let count = outcome.items.len();
+    text += &format!("it yields {count} item{} now\n", if count == 1 { "" } else { "s" });
+    text.extend(outcome.items.iter().take(SHOWN).map(item_line));
+    if count > SHOWN {
+        text += &format!("  and {} more\n", count - SHOWN);
+    }
+    text
+}
+
+/// A place that was only worth a try, and tried in vain.
+fn is_miss(candidate: &Candidate) -> bool {
+    candidate.feed.is_none() && candidate.found == Found::Common
+}
+
+/// The misses, a line a kind.
+fn missed(misses: &[&Candidate]) -> String {
+    let mut paths: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for miss in misses {
+        paths.entry(kind_of(miss)).or_default().push(miss.url.path());
+    }
+    let style = Style::new().fg_color(Some(AnsiColor::Red.into()));
+    let dim = Style::new().dimmed();
+    let line = |(kind, paths): (String, Vec<&str>)| {
+        format!("  {style}✖{style:#} {kind}: {}  {dim}{}{dim:#}\n", paths.join(" "), Found::Common)
+    };
+    paths.into_iter().map(line).collect()
+}
+
+fn kind_of(candidate: &Candidate) -> String {
+    candidate.error_kind.map(|kind| kind.to_string()).unwrap_or_default()
+}
+
+fn candidate(candidate: &Candidate) -> String {
+    let (mark, color, words) = match &candidate.feed {
+        Some(feed) if feed.items > 0 && !feed.comments => ("●", AnsiColor::Green, feed.words.clone()),
+        Some(feed) => ("▲", AnsiColor::Yellow, feed.words.clone()),
+        None => ("✖", AnsiColor::Red, kind_of(candidate)),
+    };
+    let style = Style::new().fg_color(Some(color.into()));
+    let dim = Style::new().dimmed();
+    let url = RedactedUrl(&candidate.url);
+    format!("  {style}{mark}{style:#} {url}  {}  {dim}{}{dim:#}\n", one_line(&words), candidate.found)
+}
