@@ -29,6 +29,7 @@ use crate::{
 
 /// Hosts that one source's items lead to, at a time.
 const HOSTS: usize = 8;
+
 /// What is needed to visit the pages of one source's items.
 #[derive(Clone)]
 pub struct Visitor {
@@ -143,7 +144,11 @@ impl Visit<'_> {
 
     async fn is_image(&self, image: &str) -> bool {
         let Visitor { fetcher, articles, limits, .. } = self.visitor;
-        let Some(url) = address(image) else { return false };
+        let Some(url) = address(image) else {
+            let failure = Failure::fatal(ErrorKind::Malformed, "its address is none of http or https");
+            self.missed.borrow_mut().push(Missed { what: "image", url: String::new(), failure });
+            return false;
+        };
         let verified = articles.image(&url, fetcher, limits).await;
         verified.map_err(|failure| self.miss("image", &url, failure)).is_ok()
     }

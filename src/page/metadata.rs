@@ -83,7 +83,7 @@ struct Seen<'h> {
 impl<'h> Seen<'h> {
     fn look(html: &'h Html, expired: Expired<'_>) -> Self {
         let mut seen = Self::default();
-        let (mut within, mut beside) = (0_u32, 0_u32);
+        let (mut within, mut beside, mut framed) = (0_u32, 0_u32, 0_u32);
         for edge in html.tree.root().traverse() {
             let (node, opens) = match edge {
                 Edge::Open(node) => (node, true),
@@ -97,17 +97,23 @@ impl<'h> Seen<'h> {
             if is_beside(element) {
                 beside = change(beside);
             }
+            // a film may stand there, but no text
+            if matches!(element.name(), "figure" | "noscript") {
+                framed = change(framed);
+            }
             if opens {
                 if element.name() == "p" && expired() {
                     break;
                 }
-                seen.element(node, element, within > 0, beside > 0);
+                let text =
+                    (beside == 0 && framed == 0).then_some(if within > 0 { Place::Article } else { Place::Stray });
+                seen.element(node, element, text, beside == 0);
             }
         }
         seen
     }
 
-    fn element(&mut self, node: NodeRef<'h, Node>, element: &'h Element, within: bool, beside: bool) {
+    fn element(&mut self, node: NodeRef<'h, Node>, element: &'h Element, text: Option<Place>, films: bool) {
         let attribute = |name| element.attr(name).map(str::trim).filter(|value| !value.is_empty());
         match element.name() {
             "meta" => {
@@ -127,15 +133,21 @@ impl<'h> Seen<'h> {
                 let text = || node.children().find_map(|child| child.value().as_text()).map(|text| text.trim());
                 self.time = self.time.or_else(|| attribute("datetime").or(attribute("content")).or_else(text));
             }
-            "iframe" if !beside && self.film.is_none() => {
+            "iframe" if films && self.film.is_none() => {
                 let sources = [attribute("src"), attribute("data-src"), attribute("data-lazy-src")];
                 let film =
                     |address: &&str| Url::parse(&with_scheme(address)).is_ok_and(|url| watch(url.as_str()).is_some());
                 self.film = sources.into_iter().flatten().find(film);
             }
-            "p" if !beside && self.paragraph.is_none() && (within || self.stray_paragraph.is_none()) => {
-                let place = if within { &mut self.paragraph } else { &mut self.stray_paragraph };
-                *place = ElementRef::wrap(node).and_then(paragraph);
+            "p" => {
+                let place = match text {
+                    Some(Place::Article) => &mut self.paragraph,
+                    Some(Place::Stray) if self.paragraph.is_none() => &mut self.stray_paragraph,
+                    _ => return,
+                };
+                if place.is_none() {
+                    *place = ElementRef::wrap(node).and_then(paragraph);
+                }
             }
             _ => {}
         }
@@ -150,6 +162,12 @@ impl<'h> Seen<'h> {
     }
 }
 
+/// Where a text stands.
+enum Place {
+    Article,
+    Stray,
+}
+
 fn is_article(element: &Element) -> bool {
     matches!(element.name(), "article" | "main")
         || element.attr("role") == Some("main")
@@ -159,10 +177,7 @@ fn is_article(element: &Element) -> bool {
 /// Where pages have other things than their text.
 fn is_beside(element: &Element) -> bool {
     const WORDS: &[&str] = &["cookie", "consent", "newsletter", "comment", "sidebar", "related"];
-    if matches!(
-        element.name(),
-        "nav" | "footer" | "aside" | "header" | "form" | "figure" | "dialog" | "template" | "noscript"
-    ) {
+    if matches!(element.name(), "nav" | "footer" | "aside" | "header" | "dialog" | "template") {
         return true;
     }
     // whole pages have such words too: "no-sidebar"

@@ -80,7 +80,9 @@ fn json_ld_fills_what_opengraph_lacks_and_attributes_what_both_lack() {
     let found = automatic(
         "<link rel=image_src href=/s.jpg><time itemprop=datePublished datetime=2026-01-09T21:14Z>yesterday</time>
         <script type='application/ld+json'>{\"@type\":</script>
-        <iframe src=https://ads.example/></iframe><iframe data-src='//www.youtube.com/embed/ABCDEFGHIJK'></iframe>",
+        <iframe src=https://ads.example/></iframe><form>
+        <aside><iframe src=https://www.youtube.com/embed/00000000000></iframe></aside>
+        <figure><iframe data-src='//www.youtube.com/embed/ABCDEFGHIJK'></iframe></figure>",
     );
     assert_eq!(found.image.as_deref(), Some("https://news.example/s.jpg"));
     assert_eq!(found.published, time("2026-01-09T21:14:00Z"));
@@ -95,7 +97,7 @@ fn the_first_paragraph_is_one_worth_reading() {
     let long = |text: &str| format!("<p>{text} {LONG}");
     // in the article before elsewhere, and never beside it
     let page = format!(
-        "<header>{}</header><div class='cookie-notice x'>{}</div>{}<main><figure>{}</figure><p>Short.{}</main>",
+        "<header>{}</header><div class='cookie-notice x'>{}</div>{}<form><main><figure>{}</figure><p>Short.{}</main>",
         long("head"),
         long("cookies"),
         long("stray"),
