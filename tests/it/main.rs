@@ -11,6 +11,7 @@ mod corpus;
 mod daemon;
 mod delivery;
 mod discord_fake;
+mod drift;
 mod fetch;
 mod panic;
 mod reading;
