@@ -39,15 +39,15 @@ use crate::support::{
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The parts of a daemon that live in this process.
-struct Parts {
+pub(crate) struct Parts {
     supervisor: Addr<Supervisor>,
     health: Addr<HealthActor>,
-    store: Store,
+    pub(crate) store: Store,
     _dir: tempfile::TempDir,
 }
 
 impl Parts {
-    fn start(tables: &str, read: document::Read, log: Logger) -> Self {
+    pub(crate) fn start(tables: &str, read: document::Read, log: Logger) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("kawaraban.toml");
         fs::write(&path, tables).unwrap();
@@ -84,11 +84,11 @@ impl Parts {
         Self { supervisor, health, store, _dir: dir }
     }
 
-    async fn report(&self) -> HealthReport {
+    pub(crate) async fn report(&self) -> HealthReport {
         self.health.send(GetHealth).await.expect("health lives")
     }
 
-    async fn wait(&self, what: &str, condition: impl Fn(&HealthReport) -> bool) {
+    pub(crate) async fn wait(&self, what: &str, condition: impl Fn(&HealthReport) -> bool) {
         let start = Instant::now();
         loop {
             let report = self.report().await;
@@ -102,7 +102,7 @@ impl Parts {
         }
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         assert_eq!(self.supervisor.send(GetLiveness).await.expect("the supervisor lives"), Ok(()));
         self.supervisor.send(Shutdown).await.unwrap();
         self.health.send(Stop).await.unwrap();
@@ -110,11 +110,11 @@ impl Parts {
     }
 }
 
-fn run(test: impl Future<Output = ()>) {
+pub(crate) fn run(test: impl Future<Output = ()>) {
     actix::System::new().block_on(test);
 }
 
-fn tables(feeds: &[FeedHandle], receiver: &Receiver) -> String {
+pub(crate) fn tables(feeds: &[FeedHandle], receiver: &Receiver) -> String {
     let table = |feed: &FeedHandle| format!("[[source]]\nname = \"{}\"\nurl = \"{}\"\n", feed.name(), feed.url());
     format!(
         "[fetch]\ninterval = \"50ms\"\nallow_private_addresses = true\nbackfill = \"all\"\n\
@@ -125,7 +125,7 @@ fn tables(feeds: &[FeedHandle], receiver: &Receiver) -> String {
     )
 }
 
-fn source<'a>(report: &'a HealthReport, name: &str) -> &'a SourceReport {
+pub(crate) fn source<'a>(report: &'a HealthReport, name: &str) -> &'a SourceReport {
     &report.sources[name]
 }
 
@@ -135,7 +135,7 @@ fn arrived(receiver: &Receiver) -> BTreeSet<String> {
     receiver.requests().iter().map(|request| title(request.json())).collect()
 }
 
-fn discard() -> Logger {
+pub(crate) fn discard() -> Logger {
     Logger::root(slog::Discard, o!())
 }
 

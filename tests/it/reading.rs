@@ -83,7 +83,7 @@ fn an_item_with_the_same_bytes_is_asked_for_when_another_takes_its_guid() {
 }
 
 /// A source of a page with a heading and a link an item.
-fn page(on_empty: OnEmpty) -> Arc<Source> {
+pub(crate) fn page(on_empty: OnEmpty) -> Arc<Source> {
     let place = |key: &str| Place { line: 4, column: 1, key: format!("source[news].html.{key}") };
     let css = |key: &str, text: &str| Css {
         text: text.into(),
@@ -119,7 +119,7 @@ fn read_page(source: &Arc<Source>, window: &Arc<Window>, body: String) -> Result
     read(&Input { body: body.into(), content_type: None, url, source, window }, &|| false)
 }
 
-fn boxes(class: &str, numbers: std::ops::Range<u32>) -> String {
+pub(crate) fn boxes(class: &str, numbers: std::ops::Range<u32>) -> String {
     let one = |n| format!("<div class={class}><h3><a href=/{n}>Title {n}</a></h3></div>");
     format!("<!doctype html><title>News</title>{}", numbers.map(one).collect::<String>())
 }
