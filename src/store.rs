@@ -200,7 +200,8 @@ impl Store {
         self.ask(|reply| Command::Lease { destination: destination.clone(), after, max, reply }).await
     }
 
-    /// Records how items ended, and the destination's record with it.
+    /// Records how items ended, in the order of the outbox, and the destination's record with it. One that is
+    /// not the oldest stays, for items end in their order.
     pub async fn settle(
         &self,
         destination: &Name,

@@ -2,8 +2,8 @@
 
 mod damage;
 mod full_disk;
-
 mod model;
+mod outbox;
 mod sameness;
 mod size;
 
