@@ -377,9 +377,12 @@ fn media_type(headers: &HeaderMap) -> Option<String> {
     (!essence.is_empty()).then(|| essence.chars().take(100).collect::<String>().to_ascii_lowercase())
 }
 
-/// Whether details may be looked for in it: a few servers call their pages plain text or XML.
+/// Whether details may be looked for in it: many a server says nothing better of its pages than
+/// `application/octet-stream`, and what is no page gives none.
 fn is_page(media_type: &str) -> bool {
-    media_type.starts_with("text/") || matches!(media_type, "application/xhtml+xml" | "application/xml")
+    let family = media_type.split('/').next().unwrap_or_default();
+    !matches!(family, "image" | "audio" | "video" | "font")
+        && !matches!(media_type, "application/pdf" | "application/zip")
 }
 
 fn retry_after_of(status: u16, headers: &HeaderMap) -> Option<Duration> {
