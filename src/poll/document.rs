@@ -62,8 +62,9 @@ pub struct Input {
 /// How a body is read. A plain function, so that it may run on any thread; tests put in their own.
 pub type Read = fn(&Input, Expired<'_>) -> Result<Parsed, Failure>;
 
-/// How long reading may take. Only selectors can come near it.
-pub const LONGEST_READ: Duration = Duration::from_secs(5);
+/// How long reading may take. Only selectors can come near it. A daemon that is told to end waits for what
+/// is being read, and has 5 s.
+pub const LONGEST_READ: Duration = Duration::from_secs(3);
 
 /// Reads a body as its source's kind has it; `expired` tells when [`LONGEST_READ`] is over.
 pub fn read(input: &Input, expired: Expired<'_>) -> Result<Parsed, Failure> {
