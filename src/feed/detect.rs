@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use memchr::memmem;
+use serde::de::IgnoredAny;
 use url::Url;
 
 use super::{
@@ -45,7 +46,8 @@ fn kind(head: &str, lower: &str) -> String {
         Some("urlset" | "sitemapindex") => return "a sitemap, not a feed".to_owned(),
         _ => {}
     }
-    if has("<!doctype html") || has("<html") || has("<head") || has("<body") {
+    let page = root.is_some_and(|name| PAGES.iter().any(|known| name.eq_ignore_ascii_case(known)));
+    if page || has("<!doctype html") || has("<html") || has("<head") || has("<body") {
         let challenge = CHALLENGES.iter().find(|(sign, _)| has(sign)).map(|(_, whose)| *whose);
         let what = match challenge {
             Some(whose) => format!("a challenge page for browsers ({whose})"),
@@ -62,6 +64,9 @@ fn kind(head: &str, lower: &str) -> String {
     if head.starts_with(['{', '[']) {
         return "JSON, but not a JSON Feed: it has no \"items\"".to_owned();
     }
+    if serde_json::from_str::<IgnoredAny>(head).is_ok() {
+        return "JSON, but not a JSON Feed: a lone value".to_owned();
+    }
     match root {
         Some(name) if name.len() <= QUOTED => format!("XML, but no feed: its root is <{name}>"),
         _ if head.starts_with('<') => "XML, but no feed that is known".to_owned(),
@@ -71,6 +76,12 @@ fn kind(head: &str, lower: &str) -> String {
         },
     }
 }
+
+/// What a page begins with that leaves out its outermost elements.
+const PAGES: &[&str] = &[
+    "a", "b", "br", "center", "div", "font", "form", "h1", "h2", "h3", "hr", "iframe", "img", "main", "meta",
+    "noscript", "p", "pre", "script", "span", "strong", "style", "table", "ul",
+];
 
 /// Signs of pages that ask for a browser or a human, in lowercase.
 const CHALLENGES: &[(&str, &str)] = &[
@@ -171,12 +182,14 @@ fn escaped_feed(page: &str) -> Option<String> {
     if !["<!doctype html", "<html", "<head", "<body", "<pre"].into_iter().any(begins) {
         return None;
     }
-    let open = memmem::find(start.as_bytes(), b"<pre").filter(|&at| at < HEAD)?;
+    let open = ["<pre", "<PRE"].into_iter().filter_map(|pre| memmem::find(start.as_bytes(), pre.as_bytes())).min();
+    let open = open.filter(|&at| at < HEAD)?;
     let body = start[open + text::tag_end(&start[open..])?..].trim_start();
     let feeds = ["&lt;?xml", "&lt;rss", "&lt;feed", "&lt;rdf:RDF"];
     if !feeds.into_iter().any(|sign| body.starts_with(sign)) {
         return None;
     }
-    let end = memmem::rfind(body.as_bytes(), b"</pre").unwrap_or(body.len());
+    let end = memmem::rfind(body.as_bytes(), b"</pre").or_else(|| memmem::rfind(body.as_bytes(), b"</PRE"));
+    let end = end.unwrap_or(body.len());
     Some(text::value(&body[..end], Tags::Drop, &Entities::none()).into_owned())
 }

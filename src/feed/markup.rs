@@ -140,9 +140,16 @@ impl<'t> Walk<'t, '_> {
 
     fn start(&mut self, name: &'t str, attributes: &'t str, empty: bool) {
         self.prefixes.declare(attributes);
-        let (space, local) = self.prefixes.resolve(name);
+        let (space, local) = match self.root {
+            Root::None => self.prefixes.resolve_root(name),
+            _ => self.prefixes.resolve(name),
+        };
         match names::tag(space, local) {
-            Tag::Container => self.container(name, local, attributes),
+            Tag::Container => self.container(name, local, attributes, empty),
+            // Atom knows no items: what is called so in its feed is some extension's
+            Tag::Item if self.is_atom() && local.eq_ignore_ascii_case("item") => {
+                self.describe(name, Tag::Other, attributes, empty);
+            }
             Tag::Item if self.root != Root::Html => self.entry(name, attributes, empty),
             found => match self.root {
                 Root::None if ["html", "head", "body"].iter().any(|html| local.eq_ignore_ascii_case(html)) => {
@@ -155,7 +162,11 @@ impl<'t> Walk<'t, '_> {
         }
     }
 
-    fn container(&mut self, name: &str, local: &str, attributes: &'t str) {
+    fn is_atom(&self) -> bool {
+        matches!(self.root, Root::Feed(Format::Atom03 | Format::Atom10))
+    }
+
+    fn container(&mut self, name: &str, local: &str, attributes: &'t str, empty: bool) {
         let format = format(local, attributes);
         let plain = attributes.contains("version") || attributes.contains("xmlns");
         match (self.root, format) {
@@ -163,7 +174,7 @@ impl<'t> Walk<'t, '_> {
             (Root::Html, Some(_)) if !plain => return,
             (_, Some(format)) => {
                 self.root = Root::Feed(format);
-                self.closed = false;
+                self.closed = empty;
                 let prefix = name.rsplit_once(':').map(|(prefix, _)| prefix).filter(|_| format != Format::Rss10);
                 let item = if local.eq_ignore_ascii_case("feed") { "entry" } else { "item" };
                 self.item = prefix.map_or_else(|| item.to_owned(), |prefix| format!("{prefix}:{item}"));
@@ -221,6 +232,9 @@ impl<'t> Walk<'t, '_> {
     }
 
     fn entry(&mut self, name: &'t str, attributes: &'t str, empty: bool) {
+        if !matches!(self.root, Root::Feed(_)) && self.entries.is_empty() {
+            name.clone_into(&mut self.item);
+        }
         let base = match attribute(attributes, "xml:base") {
             Some(own) => rebased(self.base.as_ref(), own),
             None => self.base.clone(),
