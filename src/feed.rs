@@ -232,6 +232,11 @@ pub fn read<'t>(text: &'t Text<'_>, hints: &Hints<'_>) -> Result<Document<'t>, E
 /// # Errors
 /// [`Error::NotAFeed`] with what it is instead.
 pub fn read_again<'t>(text: &'t Text<'_>, hints: &Hints<'_>, known: &[Span]) -> Result<Document<'t>, Error> {
+    read_with(text, hints, Some(known))
+}
+
+/// The same; `None` where no entry is going to be looked for again, so that nothing is remembered of them.
+fn read_with<'t>(text: &'t Text<'_>, hints: &Hints<'_>, known: Option<&[Span]>) -> Result<Document<'t>, Error> {
     let body = text.text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}' || c == '\0');
     let mut document = match json::read(body, hints) {
         Some(document) => document?,
@@ -356,7 +361,7 @@ pub struct OwnedDocument {
 /// Those of [`decode`] and [`read`].
 pub fn parse(bytes: &[u8], hints: &Hints<'_>) -> Result<OwnedDocument, Error> {
     let text = decode(bytes, hints)?;
-    let document = read(&text, hints)?;
+    let document = read_with(&text, hints, None)?;
     Ok(OwnedDocument {
         format: document.format,
         encoding: document.encoding.to_ascii_lowercase(),

@@ -31,7 +31,7 @@ use super::{
 const MOST_CHILDREN: usize = 1000;
 
 /// Reads a document of elements.
-pub(super) fn read<'t>(text: &'t str, hints: &Hints<'_>, known: &[Span]) -> Result<Document<'t>, Error> {
+pub(super) fn read<'t>(text: &'t str, hints: &Hints<'_>, known: Option<&[Span]>) -> Result<Document<'t>, Error> {
     let shared = Rc::new(Shared {
         text,
         format: Cell::new(Format::Rss20),
@@ -157,7 +157,7 @@ impl<'t> Walk<'t, '_> {
                 }
                 Root::None => self.root = Root::Unknown,
                 Root::Feed(_) => self.describe(name, found, attributes, empty),
-                Root::Html | Root::Unknown => {}
+                Root::Html | Root::Unknown => self.xml.skip_copies(self.xml.tag(name, attributes)),
             },
         }
     }
@@ -241,7 +241,7 @@ impl<'t> Walk<'t, '_> {
         };
         let region = self.region();
         // what a declared entity gives depends on how much the others gave before
-        let recalled = !empty && !self.xml.damaged && !self.shared.entities.any();
+        let recalled = self.recall.remembers && !empty && !self.xml.damaged && !self.shared.entities.any();
         let surroundings = recalled.then(|| self.recall.context(self.base.as_deref(), region, &self.prefixes));
         // from the name on: the sign before it is what made it a tag
         let rest = self.xml.from(name);
@@ -290,13 +290,19 @@ impl<'t> Walk<'t, '_> {
                         self.xml.restart(position);
                         return true;
                     }
+                    let full = self.children.len() - first >= MOST_CHILDREN;
+                    if (found == Tag::Other || full) && !empty && self.xml.is_flat() {
+                        // it has no end, and nothing in it is wanted
+                        self.xml.skip_copies(self.xml.tag(name, attributes));
+                        continue;
+                    }
                     let flattened = matches!(found, Tag::MediaGroup | Tag::MediaContent);
                     let body =
                         if empty || flattened { "" } else { self.xml.element(name, item, NESTED, found.is_short()) };
                     if self.xml.truncated {
                         return false;
                     }
-                    if found != Tag::Other && self.children.len() - first < MOST_CHILDREN {
+                    if found != Tag::Other && !full {
                         self.children.push(Child::new(self.shared.text, found, name, attributes, body));
                     }
                 }
