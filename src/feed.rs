@@ -37,7 +37,7 @@ mod xml;
 
 /// Changes whenever the same bytes may give other ids, links or dates than before: what was remembered of a
 /// document is then not to be relied on.
-pub const PARSER_VERSION: u32 = 1;
+pub const PARSER_VERSION: u32 = 2;
 
 /// What is known of a document beside its bytes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -206,12 +206,13 @@ pub const MOST_ENTRIES: usize = 100_000;
 /// Finds the encoding and decodes.
 ///
 /// # Errors
-/// [`Error::NotAFeed`] for zero bytes, [`Error::TooLarge`] beyond [`LARGEST`].
+/// [`Error::NotAFeed`] where there is nothing but white space, [`Error::TooLarge`] beyond [`LARGEST`].
 pub fn decode<'a>(bytes: &'a [u8], hints: &Hints<'_>) -> Result<Text<'a>, Error> {
     if bytes.len() > LARGEST {
         return Err(Error::TooLarge(format!("{} bytes; at most {LARGEST} are read", bytes.len())));
     }
-    if bytes.iter().all(u8::is_ascii_whitespace) {
+    let marked = Encoding::for_bom(bytes).map_or(0, |(_, mark)| mark);
+    if bytes[marked..].iter().all(|b| b.is_ascii_whitespace() || *b == 0) {
         return Err(Error::NotAFeed("the document is empty".into()));
     }
     Ok(detect::unwrapped(encoding::decode(bytes, hints)))
@@ -231,6 +232,11 @@ pub fn read<'t>(text: &'t Text<'_>, hints: &Hints<'_>) -> Result<Document<'t>, E
 /// # Errors
 /// [`Error::NotAFeed`] with what it is instead.
 pub fn read_again<'t>(text: &'t Text<'_>, hints: &Hints<'_>, known: &[Span]) -> Result<Document<'t>, Error> {
+    read_with(text, hints, Some(known))
+}
+
+/// The same; `None` where no entry is going to be looked for again, so that nothing is remembered of them.
+fn read_with<'t>(text: &'t Text<'_>, hints: &Hints<'_>, known: Option<&[Span]>) -> Result<Document<'t>, Error> {
     let body = text.text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}' || c == '\0');
     let mut document = match json::read(body, hints) {
         Some(document) => document?,
@@ -312,7 +318,8 @@ impl Entry<'_> {
         }
     }
 
-    /// The item as the document has it, nothing made up.
+    /// The item as the document has it: a link or title that is missing is not taken from a field meant for
+    /// something else, such as the enclosure.
     fn into_item(self) -> Option<Item> {
         match self.content {
             Content::Known(_) => None,
@@ -348,7 +355,7 @@ pub struct OwnedDocument {
 /// Those of [`decode`] and [`read`].
 pub fn parse(bytes: &[u8], hints: &Hints<'_>) -> Result<OwnedDocument, Error> {
     let text = decode(bytes, hints)?;
-    let document = read(&text, hints)?;
+    let document = read_with(&text, hints, None)?;
     Ok(OwnedDocument {
         format: document.format,
         encoding: document.encoding.to_ascii_lowercase(),

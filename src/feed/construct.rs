@@ -10,6 +10,14 @@ use super::{
     text::{self, Tags},
 };
 
+/// Longest title looked at, in bytes of the document.
+const TITLE: usize = 64 << 10;
+
+/// The start of a title that is none.
+fn bounded(body: &str) -> &str {
+    if body.len() <= TITLE { body } else { &body[..body.floor_char_boundary(TITLE)] }
+}
+
 /// What a title's markup is, as far as its element says.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -36,6 +44,7 @@ fn kind(attributes: &str) -> Kind {
 /// A title as its element has it, on one line: tags out, references resolved once, as XML has them. What an
 /// author escaped twice, or hid from XML in CDATA, shows.
 pub(super) fn written_title<'t>(body: &'t str, attributes: &str, entities: &Entities) -> Cow<'t, str> {
+    let body = bounded(body);
     if memchr::memchr2(b'<', b'&', body.as_bytes()).is_none() {
         return text::fold(Cow::Borrowed(body));
     }
@@ -50,6 +59,7 @@ pub(super) fn written_title<'t>(body: &'t str, attributes: &str, entities: &Enti
 
 /// A title as people read it: plain text, on one line.
 pub(super) fn title<'t>(body: &'t str, attributes: &str, entities: &Entities) -> Cow<'t, str> {
+    let body = bounded(body);
     if memchr::memchr2(b'<', b'&', body.as_bytes()).is_none() {
         return text::fold(Cow::Borrowed(body));
     }

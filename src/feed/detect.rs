@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use memchr::memmem;
+use serde::de::IgnoredAny;
 use url::Url;
 
 use super::{
@@ -43,7 +44,7 @@ fn kind(head: &str, lower: &str) -> String {
         Some("urlset" | "sitemapindex") => return "a sitemap, not a feed".to_owned(),
         _ => {}
     }
-    if let Some(what) = page(lower) {
+    if let Some(what) = page(root, lower) {
         return match page_title(head, lower) {
             Some(title) => format!("{what}, not a feed: \"{title}\""),
             None => format!("{what}, not a feed"),
@@ -54,6 +55,9 @@ fn kind(head: &str, lower: &str) -> String {
     }
     if head.starts_with(['{', '[']) {
         return "JSON, but not a JSON Feed: it has no \"items\"".to_owned();
+    }
+    if serde_json::from_str::<IgnoredAny>(head).is_ok() {
+        return "JSON, but not a JSON Feed: a lone value".to_owned();
     }
     match root {
         Some(name) if name.len() <= QUOTED => format!("XML, but no feed: its root is <{name}>"),
@@ -66,9 +70,10 @@ fn kind(head: &str, lower: &str) -> String {
 }
 
 /// A page, by its signs.
-fn page(lower: &str) -> Option<String> {
+fn page(root: Option<&str>, lower: &str) -> Option<String> {
     let has = |sign: &str| memmem::find(lower.as_bytes(), sign.as_bytes()).is_some();
-    if !["<!doctype html", "<html", "<head", "<body"].into_iter().any(has) {
+    let begins = root.is_some_and(|name| PAGES.iter().any(|known| name.eq_ignore_ascii_case(known)));
+    if !begins && !["<!doctype html", "<html", "<head", "<body"].into_iter().any(has) {
         return None;
     }
     let challenge = CHALLENGES.iter().find(|(sign, _)| has(sign));
@@ -86,7 +91,7 @@ fn binary(head: &str) -> Option<&'static str> {
 pub(crate) fn described(text: &str) -> String {
     let head = head(text);
     let lower = head.to_ascii_lowercase();
-    if let Some(what) = page(&lower) {
+    if let Some(what) = page(root(head), &lower) {
         return match page_title(head, &lower) {
             Some(title) => format!("{what}: \"{title}\""),
             None => what,
@@ -109,6 +114,12 @@ fn head(text: &str) -> &str {
     let text = text.trim_start();
     &text[..text.floor_char_boundary(HEAD.min(text.len()))]
 }
+
+/// What a page begins with that leaves out its outermost elements.
+const PAGES: &[&str] = &[
+    "a", "b", "br", "center", "div", "font", "form", "h1", "h2", "h3", "hr", "iframe", "img", "main", "meta",
+    "noscript", "p", "pre", "script", "span", "strong", "style", "table", "ul",
+];
 
 /// Signs of pages that ask for a browser or a human, in lowercase.
 const CHALLENGES: &[(&str, &str)] = &[
@@ -209,12 +220,14 @@ fn escaped_feed(page: &str) -> Option<String> {
     if !["<!doctype html", "<html", "<head", "<body", "<pre"].into_iter().any(begins) {
         return None;
     }
-    let open = memmem::find(start.as_bytes(), b"<pre").filter(|&at| at < HEAD)?;
+    let open = ["<pre", "<PRE"].into_iter().filter_map(|pre| memmem::find(start.as_bytes(), pre.as_bytes())).min();
+    let open = open.filter(|&at| at < HEAD)?;
     let body = start[open + text::tag_end(&start[open..])?..].trim_start();
     let feeds = ["&lt;?xml", "&lt;rss", "&lt;feed", "&lt;rdf:RDF"];
     if !feeds.into_iter().any(|sign| body.starts_with(sign)) {
         return None;
     }
-    let end = memmem::rfind(body.as_bytes(), b"</pre").unwrap_or(body.len());
+    let end = memmem::rfind(body.as_bytes(), b"</pre").or_else(|| memmem::rfind(body.as_bytes(), b"</PRE"));
+    let end = end.unwrap_or(body.len());
     Some(text::value(&body[..end], Tags::Drop, &Entities::none()).into_owned())
 }

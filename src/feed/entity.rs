@@ -76,7 +76,11 @@ impl Entities {
             _ => {}
         }
         let reach = if self.declared.is_empty() { 10 } else { 64 };
-        let end = bytes.iter().take(reach).position(|&b| b == b';')?;
+        let end = bytes.iter().take(reach).position(|b| b.is_ascii_punctuation() || b.is_ascii_whitespace())?;
+        if bytes[end] != b';' && self.declared.is_empty() {
+            return None;
+        }
+        let end = end + bytes[end..].iter().take(reach - end).position(|&b| b == b';')?;
         // the semicolon is ASCII, so what stands before it is whole
         let name = after.get(..end)?;
         if let Some((_, text)) = self.declared.iter().find(|(known, _)| known == name) {
@@ -87,27 +91,29 @@ impl Entities {
     }
 }
 
-/// What a reference at the start of `after` (behind its ampersand) comes to, appended; the bytes used, 0
-/// where it is no reference.
-pub(super) fn append(out: &mut String, after: &str, entities: &Entities) -> usize {
-    match entities.resolve(after) {
-        Some((Meaning::Char(c), used)) => {
-            out.push(c);
-            used
-        }
-        Some((Meaning::Text(text), used)) => {
-            out.push_str(text);
-            used
-        }
-        None => 0,
-    }
-}
-
 /// The character of an HTML entity's name.
 pub(super) fn named(name: &str) -> Option<char> {
-    let found = NAMES.binary_search_by(|(known, _)| (*known).cmp(name)).ok()?;
-    Some(NAMES[found].1)
+    let first = *name.as_bytes().first()?;
+    let (start, end) = *INITIALS.get(usize::from(first))?;
+    let names = &NAMES[usize::from(start)..usize::from(end)];
+    let found = names.binary_search_by(|(known, _)| (*known).cmp(name)).ok()?;
+    Some(names[found].1)
 }
+
+/// Where in [`NAMES`] those of each first letter stand.
+const INITIALS: [(u16, u16); 128] = {
+    let mut table = [(0, 0); 128];
+    let mut n = 0;
+    while n < NAMES.len() {
+        let first = NAMES[n].0.as_bytes()[0] as usize;
+        if table[first].1 == 0 {
+            table[first].0 = n as u16;
+        }
+        table[first].1 = n as u16 + 1;
+        n += 1;
+    }
+    table
+};
 
 /// `#65;`, `#x41;`, with windows-1252 meant where C1 controls are named, and U+FFFD for what is none.
 fn numeric(bytes: &[u8]) -> Option<(char, usize)> {

@@ -189,12 +189,13 @@ impl<'t> Markup<'t> {
         text::value(raw, Tags::Drop, &self.shared.entities)
     }
 
-    /// The item as the document has it: its title as written, and even a date that says nothing.
+    /// The item as the document has it: its link and title as written, and even a date that says nothing.
     pub(super) fn item(&self) -> Item {
         let mut item = self.sound();
+        item.link = item.link.or_else(|| self.about().map(Cow::into_owned));
         let titles = self.each(Tag::Title).chain(self.each(Tag::DcTitle));
         let mut titles = titles.map(|e| written_title(e.body, e.attributes, &self.shared.entities));
-        item.title = titles.find(|title| !title.is_empty()).map(Cow::into_owned);
+        item.title = titles.find(|title| !title.is_empty()).map(Cow::into_owned).or_else(|| self.other_title());
         if self.unset && item.time().is_none() {
             item.published = Some(date::UNSET);
         }
@@ -251,14 +252,22 @@ impl<'t> Markup<'t> {
         let original = self.each(Tag::OrigLink).find_map(|e| absolute_value(e.body, base, entities));
         item.link = original
             .or_else(|| self.link.clone())
-            .or_else(|| rdf_about(self.attributes, entities).filter(|about| about.contains("://")))
+            .or_else(|| self.about())
             .map(Cow::into_owned)
             .or_else(|| item.enclosures.first().map(|enclosure| enclosure.url.clone()));
-        if item.title.is_none() {
-            let title = self.each(Tag::OtherTitle).map(|e| title(e.body, e.attributes, entities));
-            item.title = title.filter(|title| !title.is_empty()).map(Cow::into_owned).next();
-        }
+        item.title = item.title.or_else(|| self.other_title());
         item
+    }
+
+    /// What the item is about, where that is a link.
+    fn about(&self) -> Option<Cow<'t, str>> {
+        rdf_about(self.attributes, &self.shared.entities).filter(|about| about.contains("://"))
+    }
+
+    /// The title in another vocabulary than the feed's own.
+    fn other_title(&self) -> Option<String> {
+        let titles = self.each(Tag::OtherTitle).map(|e| title(e.body, e.attributes, &self.shared.entities));
+        titles.filter(|title| !title.is_empty()).map(Cow::into_owned).next()
     }
 
     /// Takes up one element into the lists of an item.
@@ -278,7 +287,7 @@ impl<'t> Markup<'t> {
             Tag::Link if element.attribute("rel") == Some("enclosure") => {
                 item.enclosures.extend(media::enclosure(&element, "href", base));
             }
-            Tag::Extra => {
+            Tag::Extra | Tag::OrigLink => {
                 let (name, value) = match (element.attribute("name"), element.attribute("value")) {
                     (Some(name), Some(value)) => (name, self.value(value)),
                     _ => (element.local(), self.value(element.body)),

@@ -45,6 +45,10 @@ fn document<'t>(text: &str, hints: &Hints<'_>) -> Result<Document<'t>, Error> {
         Ok(()) => {}
     }
     let version = about.text("version").unwrap_or_default();
+    // many an API lists "items": without the version, they must be what a feed's are
+    if !version.contains("jsonfeed.org") && !entries.iter().any(is_news) {
+        return Err(Error::NotAFeed("JSON, but not a JSON Feed: its \"items\" are no news".to_owned()));
+    }
     for item in entries.iter_mut().filter(|item| item.authors.is_empty()) {
         item.authors.clone_from(&about.authors);
     }
@@ -60,6 +64,11 @@ fn document<'t>(text: &str, hints: &Hints<'_>) -> Result<Document<'t>, Error> {
             .collect(),
         warnings,
     })
+}
+
+/// Whether the item says something, and can be known again.
+fn is_news(item: &Item) -> bool {
+    (item.title.is_some() || item.content_html.is_some()) && (item.id.is_some() || item.link.is_some())
 }
 
 fn item(object: &Object, hints: &Hints<'_>, warnings: &mut Vec<Warning>) -> Item {

@@ -31,7 +31,7 @@ use super::{
 const MOST_CHILDREN: usize = 1000;
 
 /// Reads a document of elements.
-pub(super) fn read<'t>(text: &'t str, hints: &Hints<'_>, known: &[Span]) -> Result<Document<'t>, Error> {
+pub(super) fn read<'t>(text: &'t str, hints: &Hints<'_>, known: Option<&[Span]>) -> Result<Document<'t>, Error> {
     let shared = Rc::new(Shared {
         text,
         format: Cell::new(Format::Rss20),
@@ -140,9 +140,16 @@ impl<'t> Walk<'t, '_> {
 
     fn start(&mut self, name: &'t str, attributes: &'t str, empty: bool) {
         self.prefixes.declare(attributes);
-        let (space, local) = self.prefixes.resolve(name);
+        let (space, local) = match self.root {
+            Root::None => self.prefixes.resolve_root(name),
+            _ => self.prefixes.resolve(name),
+        };
         match names::tag(space, local) {
-            Tag::Container => self.container(name, local, attributes),
+            Tag::Container => self.container(name, local, attributes, empty),
+            // Atom knows no items: what is called so in its feed is some extension's
+            Tag::Item if self.is_atom() && local.eq_ignore_ascii_case("item") => {
+                self.describe(name, Tag::Other, attributes, empty);
+            }
             Tag::Item if self.root != Root::Html => self.entry(name, attributes, empty),
             found => match self.root {
                 Root::None if ["html", "head", "body"].iter().any(|html| local.eq_ignore_ascii_case(html)) => {
@@ -150,12 +157,16 @@ impl<'t> Walk<'t, '_> {
                 }
                 Root::None => self.root = Root::Unknown,
                 Root::Feed(_) => self.describe(name, found, attributes, empty),
-                Root::Html | Root::Unknown => {}
+                Root::Html | Root::Unknown => self.xml.skip_copies(self.xml.tag(name, attributes)),
             },
         }
     }
 
-    fn container(&mut self, name: &str, local: &str, attributes: &'t str) {
+    fn is_atom(&self) -> bool {
+        matches!(self.root, Root::Feed(Format::Atom03 | Format::Atom10))
+    }
+
+    fn container(&mut self, name: &str, local: &str, attributes: &'t str, empty: bool) {
         let format = format(local, attributes);
         let plain = attributes.contains("version") || attributes.contains("xmlns");
         match (self.root, format) {
@@ -163,7 +174,7 @@ impl<'t> Walk<'t, '_> {
             (Root::Html, Some(_)) if !plain => return,
             (_, Some(format)) => {
                 self.root = Root::Feed(format);
-                self.closed = false;
+                self.closed = empty;
                 let prefix = name.rsplit_once(':').map(|(prefix, _)| prefix).filter(|_| format != Format::Rss10);
                 let item = if local.eq_ignore_ascii_case("feed") { "entry" } else { "item" };
                 self.item = prefix.map_or_else(|| item.to_owned(), |prefix| format!("{prefix}:{item}"));
@@ -221,13 +232,16 @@ impl<'t> Walk<'t, '_> {
     }
 
     fn entry(&mut self, name: &'t str, attributes: &'t str, empty: bool) {
+        if !matches!(self.root, Root::Feed(_)) && self.entries.is_empty() {
+            name.clone_into(&mut self.item);
+        }
         let base = match attribute(attributes, "xml:base") {
             Some(own) => rebased(self.base.as_ref(), own),
             None => self.base.clone(),
         };
         let region = self.region();
         // what a declared entity gives depends on how much the others gave before
-        let recalled = !empty && !self.xml.damaged && !self.shared.entities.any();
+        let recalled = self.recall.remembers && !empty && !self.xml.damaged && !self.shared.entities.any();
         let surroundings = recalled.then(|| self.recall.context(self.base.as_deref(), region, &self.prefixes));
         // from the name on: the sign before it is what made it a tag
         let rest = self.xml.from(name);
@@ -276,13 +290,19 @@ impl<'t> Walk<'t, '_> {
                         self.xml.restart(position);
                         return true;
                     }
+                    let full = self.children.len() - first >= MOST_CHILDREN;
+                    if (found == Tag::Other || full) && !empty && self.xml.is_flat() {
+                        // it has no end, and nothing in it is wanted
+                        self.xml.skip_copies(self.xml.tag(name, attributes));
+                        continue;
+                    }
                     let flattened = matches!(found, Tag::MediaGroup | Tag::MediaContent);
                     let body =
                         if empty || flattened { "" } else { self.xml.element(name, item, NESTED, found.is_short()) };
                     if self.xml.truncated {
                         return false;
                     }
-                    if found != Tag::Other && self.children.len() - first < MOST_CHILDREN {
+                    if found != Tag::Other && !full {
                         self.children.push(Child::new(self.shared.text, found, name, attributes, body));
                     }
                 }

@@ -95,6 +95,20 @@ const UNFIT: &[&str] = &[
     "badge",
 ];
 
+/// Whether a style leaves nothing to see, or a dot.
+fn is_hidden(style: &str) -> bool {
+    style.split(';').filter_map(|declaration| declaration.split_once(':')).any(|(property, value)| {
+        let (property, value) = (property.trim(), value.trim());
+        let small = || value.trim_end_matches("px").trim_end().parse::<f32>().is_ok_and(|size| size < SMALLEST as f32);
+        match property.to_ascii_lowercase().as_str() {
+            "display" => value.eq_ignore_ascii_case("none"),
+            "visibility" => value.eq_ignore_ascii_case("hidden"),
+            "width" | "height" | "max-width" | "max-height" => small(),
+            _ => false,
+        }
+    })
+}
+
 /// The first sensible image in HTML: no counting pixel, no avatar, no icon, nothing inline.
 pub(super) fn first_in(html: &str, base: Option<&Url>) -> Option<String> {
     let bytes = html.as_bytes();
@@ -109,7 +123,12 @@ pub(super) fn first_in(html: &str, base: Option<&Url>) -> Option<String> {
             size.and_then(|size| size.parse::<u32>().ok()).is_some_and(|size| size < SMALLEST)
         };
         let class = attribute(tag, "class").unwrap_or_default();
-        if small("width") || small("height") || ["avatar", "emoji", "wp-smiley"].iter().any(|c| class.contains(c)) {
+        let styled = attribute(tag, "style").is_some_and(is_hidden);
+        if styled
+            || small("width")
+            || small("height")
+            || ["avatar", "emoji", "wp-smiley"].iter().any(|c| class.contains(c))
+        {
             return None;
         }
         let inline = |url: &&str| !url.trim().is_empty() && !url.trim_start().starts_with("data:");

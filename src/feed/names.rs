@@ -16,6 +16,7 @@ pub(super) enum Space {
     FeedBurner,
     Torrent,
     YouTube,
+    Thread,
     Rdf,
     Xhtml,
     Other,
@@ -69,6 +70,21 @@ impl<'t> Prefixes<'t> {
         self.learn(prefix, space);
         (space, local)
     }
+
+    /// The same for the outermost element: what is called as only a feed is called is one, whatever its
+    /// prefix was bound to.
+    pub(super) fn resolve_root(&mut self, name: &'t str) -> (Space, &'t str) {
+        let (space, local) = self.resolve(name);
+        let feed = ["rss", "feed"].iter().any(|root| local.eq_ignore_ascii_case(root));
+        if space != Space::Other || !feed {
+            return (space, local);
+        }
+        let prefix = &name[..name.len() - local.len() - 1];
+        for known in self.known.iter_mut().filter(|(known, _)| *known == prefix) {
+            known.1 = Space::Core;
+        }
+        (Space::Core, local)
+    }
 }
 
 fn conventional(prefix: &str) -> Option<Space> {
@@ -84,6 +100,7 @@ fn conventional(prefix: &str) -> Option<Space> {
         "nyaa" | "torrent" | "torznab" => Space::Torrent,
         "rdf" => Space::Rdf,
         "yt" => Space::YouTube,
+        "thr" => Space::Thread,
         _ => return None,
     })
 }
@@ -108,6 +125,7 @@ pub(super) fn space_of(uri: &str) -> Space {
         }
         "www.w3.org/1999/02/22-rdf-syntax-ns" => Space::Rdf,
         "www.youtube.com/xml/schemas/2015" => Space::YouTube,
+        "purl.org/syndication/thread/1.0" => Space::Thread,
         "www.w3.org/1999/xhtml" => Space::Xhtml,
         _ if after.starts_with("purl.org/rss/1.0/modules") => Space::Other,
         _ if after.starts_with("purl.org/rss")
@@ -172,7 +190,14 @@ impl Tag {
     pub(super) fn is_listed(self) -> bool {
         matches!(
             self,
-            Self::Author | Self::Creator | Self::Category | Self::Keywords | Self::Enclosure | Self::Link | Self::Extra
+            Self::Author
+                | Self::Creator
+                | Self::Category
+                | Self::Keywords
+                | Self::Enclosure
+                | Self::Link
+                | Self::OrigLink
+                | Self::Extra
         )
     }
 
@@ -235,7 +260,8 @@ pub(super) fn tag(space: Space, local: &str) -> Tag {
         (Space::Media, b"category") => Tag::Category,
         (Space::Media | Space::Itunes, b"keywords") => Tag::Keywords,
         (Space::Core, b"enclosure") => Tag::Enclosure,
-        (Space::Media, b"group") | (Space::Torrent, b"torrent") => Tag::MediaGroup,
+        // that of ezRSS and Mikan stands in a namespace of its own, without a prefix
+        (Space::Media, b"group") | (Space::Torrent | Space::Core, b"torrent") => Tag::MediaGroup,
         (Space::Media, b"content") => Tag::MediaContent,
         (Space::Media, b"thumbnail") => Tag::MediaThumbnail,
         (Space::Itunes, b"image") => Tag::ItunesImage,
@@ -245,6 +271,8 @@ pub(super) fn tag(space: Space, local: &str) -> Tag {
         (Space::Syndication, b"updatefrequency") => Tag::UpdateFrequency,
         (Space::Core, b"comments") => Tag::Extra,
         (Space::Core, b"language") | (Space::Dc, b"language") => Tag::Language,
+        (Space::Core, b"infohash" | b"magneturi" | b"contentlength" | b"seeds" | b"peers") => Tag::Extra,
+        (Space::Thread, b"total") => Tag::Extra,
         (Space::Torrent | Space::YouTube, _) => Tag::Extra,
         _ => Tag::Other,
     }

@@ -42,6 +42,8 @@ const NEAR: usize = 64;
 
 /// The items of the last document, met in their order.
 pub(super) struct Recall<'m> {
+    /// Whether the items of this document are to be met again.
+    pub(super) remembers: bool,
     spans: &'m [Span],
     next: usize,
     /// What an item's reading depends on, and how many prefixes were known when it was made.
@@ -49,8 +51,8 @@ pub(super) struct Recall<'m> {
 }
 
 impl<'m> Recall<'m> {
-    pub(super) fn new(spans: &'m [Span]) -> Self {
-        Self { spans, next: 0, context: None }
+    pub(super) fn new(spans: Option<&'m [Span]>) -> Self {
+        Self { remembers: spans.is_some(), spans: spans.unwrap_or_default(), next: 0, context: None }
     }
 
     /// The base of what follows is another.

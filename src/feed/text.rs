@@ -6,7 +6,7 @@ use memchr::{memchr, memchr2, memmem};
 
 pub(crate) use super::fold::fold;
 use super::{
-    entity::{self, Entities, Meaning},
+    entity::{Entities, Meaning},
     fold::Folded,
 };
 
@@ -42,31 +42,48 @@ pub(super) fn value<'t>(raw: &'t str, tags: Tags, entities: &Entities) -> Cow<'t
     }
     let mut out = String::with_capacity(raw.len());
     let mut rest = raw;
+    // what stands before is text, though it is not yet taken up
+    let mut from = 0;
     // ends of CDATA sections that began within one another
     let mut unpaired = 0usize;
-    while let Some(at) = memchr2(b'<', b'&', rest.as_bytes()) {
-        push_unpaired(&mut out, &rest[..at], &mut unpaired);
-        rest = &rest[at..];
-        if rest.as_bytes()[0] == b'&' {
-            rest = reference(rest, &mut out, entities);
-        } else if let Some(inner) = rest.strip_prefix(CDATA) {
+    while let Some(found) = memchr2(b'<', b'&', &rest.as_bytes()[from..]) {
+        let at = from + found;
+        let here = &rest[at..];
+        rest = if here.as_bytes()[0] == b'&' {
+            let Some((meaning, used)) = entities.resolve(&here[1..]) else {
+                from = at + 1;
+                continue;
+            };
+            push_unpaired(&mut out, &rest[..at], &mut unpaired);
+            match meaning {
+                Meaning::Char(c) => out.push(c),
+                Meaning::Text(text) => out.push_str(text),
+            }
+            &here[1 + used..]
+        } else if let Some(inner) = here.strip_prefix(CDATA) {
+            push_unpaired(&mut out, &rest[..at], &mut unpaired);
             let end = memmem::find(inner.as_bytes(), CDATA_END.as_bytes());
             for (n, part) in inner[..end.unwrap_or(inner.len())].split(CDATA).enumerate() {
                 unpaired += usize::from(n > 0);
                 out.push_str(part);
             }
-            rest = end.map_or("", |end| &inner[end + CDATA_END.len()..]);
-        } else if rest.starts_with("<!--") {
-            rest = memmem::find(rest.as_bytes(), b"-->").map_or("", |end| &rest[end + 3..]);
-        } else if let Some(end) = tag_end(rest) {
-            if tags == Tags::Keep {
-                out.push_str(&rest[..end]);
-            }
-            rest = &rest[end..];
+            end.map_or("", |end| &inner[end + CDATA_END.len()..])
+        } else if here.starts_with("<!--") {
+            push_unpaired(&mut out, &rest[..at], &mut unpaired);
+            memmem::find(here.as_bytes(), b"-->").map_or("", |end| &here[end + 3..])
         } else {
-            out.push('<');
-            rest = &rest[1..];
-        }
+            match tag_end(here) {
+                Some(end) if tags == Tags::Drop => {
+                    push_unpaired(&mut out, &rest[..at], &mut unpaired);
+                    &here[end..]
+                }
+                end => {
+                    from = at + end.unwrap_or(1);
+                    continue;
+                }
+            }
+        };
+        from = 0;
     }
     push_unpaired(&mut out, rest, &mut unpaired);
     out.truncate(out.trim_end().len());
@@ -88,15 +105,6 @@ fn push_unpaired(out: &mut String, text: &str, unpaired: &mut usize) {
         *unpaired -= 1;
     }
     out.push_str(rest);
-}
-
-/// Resolves what begins with an ampersand; what is no reference stays as it is.
-fn reference<'t>(rest: &'t str, out: &mut String, entities: &Entities) -> &'t str {
-    let used = entity::append(out, &rest[1..], entities);
-    if used == 0 {
-        out.push('&');
-    }
-    &rest[1 + used..]
 }
 
 /// Where the tag that begins here ends, behind its `>`; nothing where `<` begins no tag.

@@ -188,6 +188,35 @@ impl<'t> Xml<'t> {
         sound
     }
 
+    /// Passes over further copies of a tag that was just read and means nothing. `tag` is the tag's name or its
+    /// name and attributes: what stands between `<` and `>`.
+    pub(super) fn skip_copies(&mut self, tag: &str) {
+        let start = self.offset(tag);
+        let end = start + tag.len() + 1;
+        let (Some(open), Some(copy)) = (start.checked_sub(1), self.text.get(start..end)) else { return };
+        // an end tag's name has a slash before it
+        let open = if self.text.as_bytes()[open] == b'/' { open.saturating_sub(1) } else { open };
+        let whole = &self.text.as_bytes()[open..end];
+        if !copy.ends_with('>') || whole[0] != b'<' || self.position() != end {
+            return;
+        }
+        let copies = self.text.as_bytes()[end..].chunks_exact(whole.len()).take_while(|next| *next == whole).count();
+        if copies > 0 {
+            self.seek(end + copies * whole.len());
+        }
+    }
+
+    /// A tag's name and attributes as one slice of the document.
+    pub(super) fn tag(&self, name: &str, attributes: &str) -> &'t str {
+        let start = self.offset(name);
+        self.text.get(start..start + name.len() + attributes.len()).unwrap_or_default()
+    }
+
+    /// Whether an element sought to its end here was already sought in vain.
+    pub(super) fn is_flat(&self) -> bool {
+        self.position() < self.flat_until
+    }
+
     /// The span of the element whose start tag was just read, its end tag consumed. `item` is the name of
     /// the item around it, whose tags no span crosses, but for `nested` ones in one another. A `short` element holds a word or two: it ends at
     /// the first tag, whichever that is.

@@ -146,10 +146,11 @@ fn exceptions() -> BTreeMap<&'static str, &'static str> {
         .collect()
 }
 
-/// Least percentages of each column: what is reached, less a little for what is a matter of taste.
+/// Least percentages of each column. The suites ask for oddities on which the agreed readings are no measure
+/// (a title's tags, dates that mean nothing): there, less than that is a change that someone should look at.
 const FLOORS: [(&str, [f64; COLUMNS.len()]); 2] = [
-    ("real", [99.8, 99.8, 99.9, 99.9, 99.8, 99.3, 99.9, 99.9, 99.3]),
-    ("suites", [99.8, 99.9, 99.5, 99.7, 99.8, 96.0, 98.8, 99.9, 99.2]),
+    ("real", [99.8, 99.8, 99.7, 99.7, 99.7, 99.5, 99.7, 99.7, 99.3]),
+    ("suites", [99.3, 99.5, 99.0, 99.5, 99.5, 96.0, 98.8, 99.7, 98.0]),
 ];
 
 #[test]

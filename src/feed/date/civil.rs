@@ -36,7 +36,7 @@ impl Civil {
     }
 
     pub(super) fn flaw(&self) -> Option<Flaw> {
-        let carried = self.day > 31
+        let carried = self.day > days(self.year, self.month + 1) - days(self.year, self.month)
             || self.hour > 24
             || (self.hour == 24 && self.minute + self.second > 0)
             || self.minute > 59

@@ -111,11 +111,20 @@ pub(super) fn any(text: &str, region: Region) -> Option<Civil> {
             '+' | '-' | '\u{2212}' if scan.clock.is_some() => {
                 scan.signed(&rest[c.len_utf8()..], c == '+') + c.len_utf8()
             }
-            _ if c.is_alphabetic() => {
-                let end = rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len());
-                scan.word(&rest[..end]);
-                end
-            }
+            _ if c.is_alphabetic() => match meridiem(rest) {
+                Some((afternoon, used)) => {
+                    scan.afternoon = Some(afternoon);
+                    used
+                }
+                None => {
+                    let end = rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len());
+                    scan.word(&rest[..end]);
+                    // `Europe/Berlin`: what it means depends on the day, and on a list that changes
+                    let place = end > 2 && rest[end..].starts_with('/');
+                    scan.unknown_zone |= place && scan.clock.is_some() && scan.offset.is_none();
+                    end
+                }
+            },
             _ => {
                 scan.sign = c;
                 c.len_utf8()
@@ -123,6 +132,15 @@ pub(super) fn any(text: &str, region: Region) -> Option<Civil> {
         };
     }
     scan.finish()
+}
+
+/// `am`, `p.m.` and the like: whether it is the afternoon, and the bytes used.
+fn meridiem(text: &str) -> Option<(bool, usize)> {
+    ["a.m.", "p.m.", "a.m", "p.m", "am", "pm"].into_iter().find_map(|word| {
+        let after = text.get(word.len()..)?;
+        let found = text[..word.len()].eq_ignore_ascii_case(word) && !after.starts_with(char::is_alphabetic);
+        found.then_some((word.starts_with('p'), word.len()))
+    })
 }
 
 /// A number whose place is not known yet.
@@ -172,6 +190,11 @@ impl Scan {
             let (minute, end) = digits(&after[1..], 2)?;
             self.clock = Some((value, minute, 0, 0));
             return Some(bytes.len() - end.len());
+        }
+        // `3 p.m.`
+        if len <= 2 && self.clock.is_none() && meridiem(rest[len..].trim_start()).is_some() {
+            self.clock = Some((value, 0, 0, 0));
+            return Some(len);
         }
         if self.sign == 'T' && self.clock.is_none() && (len == 4 || len == 6) {
             let value = if len == 4 { value * 100 } else { value };
@@ -338,8 +361,8 @@ impl Scan {
                 self.sign = 'T';
                 return;
             }
-            "am" | "pm" | "上午" | "下午" | "午前" | "午後" | "오전" | "오후" => {
-                self.afternoon = Some(matches!(lower.as_str(), "pm" | "下午" | "午後" | "오후"));
+            "上午" | "下午" | "午前" | "午後" | "오전" | "오후" => {
+                self.afternoon = Some(matches!(lower.as_str(), "下午" | "午後" | "오후"));
                 return;
             }
             _ => {}

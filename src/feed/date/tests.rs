@@ -65,6 +65,10 @@ fn the_shapes_of_programs() {
         ("Sat Oct 06 2018 00:00:00 GMT", "2018-10-06T00:00:00Z"),
         ("January 5, 2021 3:04 PM", "2021-01-05T15:04:00Z"),
         ("5th of March 2021 at 12:30 am", "2021-03-05T00:30:00Z"),
+        ("Feb. 5, 2024, 3 p.m.", "2024-02-05T15:00:00Z"),
+        ("Feb. 5, 2024, 10:30 p.m.", "2024-02-05T22:30:00Z"),
+        ("05 Feb 2024 3pm", "2024-02-05T15:00:00Z"),
+        ("5 Feb 2024 12 a.m. EST", "2024-02-05T05:00:00Z"),
         ("25/12/2020 10:00", "2020-12-25T10:00:00Z"),
         ("12/25/2020", "2020-12-25T00:00:00Z"),
         ("25.12.2020", "2020-12-25T00:00:00Z"),
@@ -102,9 +106,11 @@ fn zones_by_name() {
 
 #[test]
 fn an_unknown_zone_is_said_to_be_one() {
-    let reading = examine("Thu, 02 Jul 2020 12:00:00 XQT", Region::Unknown);
-    assert_eq!(reading.at.unwrap().to_string(), "2020-07-02T12:00:00Z");
-    assert_eq!(reading.flaw, Some(Flaw::UnknownZone));
+    for zone in ["XQT", "ET", "Europe/Berlin", "America/New_York"] {
+        let reading = examine(&format!("Thu, 02 Jul 2020 12:00:00 {zone}"), Region::Unknown);
+        assert_eq!(reading.at.unwrap().to_string(), "2020-07-02T12:00:00Z", "{zone}");
+        assert_eq!(reading.flaw, Some(Flaw::UnknownZone), "{zone}");
+    }
 }
 
 #[test]
@@ -160,6 +166,7 @@ fn fields_beyond_their_range_are_carried_over_and_said_to_be() {
         ("2003-07-01T25:51:30-0500", "2003-07-02T06:51:30Z"),
         ("2003-07-01T01:61:30-0500", "2003-07-01T07:01:30Z"),
         ("2003-07-32T15:51:30-0500", "2003-08-01T20:51:30Z"),
+        ("Thu, 30 Feb 2024 10:00:00 GMT", "2024-03-01T10:00:00Z"),
         ("Fri, 11 Mar 2016 01:15:00 +3000", "2016-03-09T19:15:00Z"),
     ] {
         let reading = examine(text, Region::Unknown);

@@ -34,6 +34,15 @@ fn each_format_is_told_from_its_root() {
                 .into(),
             Format::Atom10,
         ),
+        // a prefix that nobody declared, or bound to what is no feed's
+        ("<x:feed><x:entry><x:title>a</x:title><x:id>1</x:id></x:entry></x:feed>".into(), Format::Atom10),
+        (
+            "<x:rss xmlns:x=\"urn:mine\" version=\"2.0\"><x:channel><x:item><x:title>a</x:title></x:item></x:channel></x:rss>"
+                .into(),
+            Format::Rss20,
+        ),
+        (entry.replace("<entry", "<entry xmlns=\"http://www.w3.org/2005/Atom\""), Format::Atom10),
+        (r#"{"items":[{"id":"1","title":"a"}]}"#.into(), Format::Json11),
         (r#"{"version":"https://jsonfeed.org/version/1","items":[{"id":"1","title":"a"}]}"#.into(), Format::Json10),
         (r#"{"version":"http://jsonfeed.org/version/1.1","items":[{"id":"1","title":"a"}]}"#.into(), Format::Json11),
     ] {
@@ -102,6 +111,59 @@ fn the_period_between_changes_is_read() {
     );
     assert_eq!(period("<sy:updatePeriod>daily</sy:updatePeriod>"), Some(86_400));
     assert_eq!(period("<ttl>0</ttl>"), None);
+}
+
+#[test]
+fn an_item_in_an_atom_feed_is_none_of_its_entries() {
+    let read = document(
+        "<feed xmlns=\"http://www.w3.org/2005/Atom\"><item><title>x</title></item>\
+         <entry><title>a</title><id>1</id></entry></feed>",
+    );
+    assert_eq!(titles(&read), ["a"]);
+}
+
+#[test]
+fn a_root_that_closes_itself_is_whole() {
+    assert_eq!(document("<rss version=\"2.0\"/>").warnings, []);
+}
+
+#[test]
+fn a_video_channel() {
+    let read = document(
+        "<feed xmlns:yt=\"http://www.youtube.com/xml/schemas/2015\" xmlns:media=\"http://search.yahoo.com/mrss/\" \
+         xmlns=\"http://www.w3.org/2005/Atom\"><title>Channel</title><author><name>Channel</name></author>\
+         <entry><id>yt:video:v1</id><yt:videoId>v1</yt:videoId><title>Video &amp; more</title>\
+         <link rel=\"alternate\" href=\"https://v.example/watch?v=v1\"/>\
+         <published>2024-01-01T00:00:00+00:00</published><media:group><media:title>Another</media:title>\
+         <media:content url=\"https://v.example/v1\" type=\"application/x-shockwave-flash\" width=\"640\"/>\
+         <media:thumbnail url=\"https://i.example/v1.jpg\" width=\"480\"/>\
+         <media:description>One\nTwo</media:description></media:group></entry></feed>",
+    );
+    let item = &read.items[0];
+    assert_eq!(item.title.as_deref(), Some("Video & more"));
+    assert_eq!(item.link.as_deref(), Some("https://v.example/watch?v=v1"));
+    assert_eq!(item.image.as_deref(), Some("https://i.example/v1.jpg"));
+    assert_eq!(item.summary.as_deref(), Some("One Two"));
+    assert_eq!(item.authors, ["Channel"]);
+    assert_eq!(item.extra["videoId"], "v1");
+}
+
+#[test]
+fn a_forum_whose_entries_are_tables() {
+    let read = document(
+        "<feed xmlns=\"http://www.w3.org/2005/Atom\" xmlns:media=\"http://search.yahoo.com/mrss/\"><title>r</title>\
+         <entry><author><name>/u/x</name></author><category term=\"anime\" label=\"r/anime\"/>\
+         <content type=\"html\">&lt;table&gt;&lt;tr&gt;&lt;td&gt;&lt;a href=&quot;https://f.example/1&quot;&gt;\
+         &lt;img src=&quot;https://p.example/x.jpg?w=640&amp;amp;c=1&quot;/&gt;&lt;/a&gt;&lt;/td&gt;&lt;td&gt;by /u/x\
+         &lt;/td&gt;&lt;/tr&gt;&lt;/table&gt;</content><id>t3_1</id>\
+         <media:thumbnail url=\"https://p.example/x.jpg?w=140&amp;c=1\"/><link href=\"https://f.example/1\"/>\
+         <title>Episode 1</title></entry></feed>",
+    );
+    let item = &read.items[0];
+    assert_eq!(item.link.as_deref(), Some("https://f.example/1"));
+    assert_eq!(item.image.as_deref(), Some("https://p.example/x.jpg?w=140&c=1"));
+    assert_eq!(item.summary.as_deref(), Some("by /u/x"));
+    assert_eq!((&item.authors[..], &item.categories[..]), (&["/u/x".to_owned()][..], &["r/anime".to_owned()][..]));
 }
 
 #[test]

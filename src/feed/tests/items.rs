@@ -83,6 +83,9 @@ fn the_image_is_the_largest_picture_else_the_first_sensible_one_in_the_content()
     assert_eq!(image("<itunes:image href=\"https://e.org/i.jpg\"/>").unwrap(), "https://e.org/i.jpg");
     assert_eq!(image("<enclosure url=\"https://e.org/e.png\" type=\"image/png\"/>").unwrap(), "https://e.org/e.png");
     let content = "<description><![CDATA[<img src=\"https://pixel.wp.com/b.gif\"><img src='https://e.org/dot' width=1>\
+                   <img src=\"https://secure.gravatar.com/avatar/0a1b?s=96\"><img src='https://e.org/0.gif' height='1px'>\
+                   <img style=\"width: 1px; height: 1px\" src=\"https://e.org/1.gif\">\
+                   <img style=\"display:none\" src=\"https://e.org/2.gif\">\
                    <img class='avatar' src='https://e.org/me.jpg'><img src='data:image/png;base64,AA'>\
                    <img alt=\"a > b\" src=\"https://e.org/pic.jpg?a=1&amp;b=2\">]]></description>";
     assert_eq!(image(content).unwrap(), "https://e.org/pic.jpg?a=1&b=2");
@@ -127,6 +130,47 @@ fn fields_of_torrents_and_videos_are_kept() {
     {
         assert_eq!(extra.get(name).map(String::as_str), Some(value), "{name}");
     }
+}
+
+#[test]
+fn fields_of_torrents_are_kept_in_every_shape() {
+    let extra = |inside: &str| item(&format!("<title>x</title>{inside}")).extra;
+    let prefixed = extra(
+        "<torrent:infoHash>abc</torrent:infoHash><torrent:magnetURI><![CDATA[magnet:?xt=urn:btih:abc&dn=x]]>\
+         </torrent:magnetURI><torznab:attr name=\"seeders\" value=\"4\"/>",
+    );
+    assert_eq!((&*prefixed["infoHash"], &*prefixed["seeders"]), ("abc", "4"));
+    assert_eq!(prefixed["magnetURI"], "magnet:?xt=urn:btih:abc&dn=x");
+    // an element of its own namespace, which may hold the only date
+    let whole = item(
+        "<title>x</title><torrent xmlns=\"http://xmlns.ezrss.it/0.1/\"><infoHash>abc</infoHash>\
+         <contentLength>5</contentLength><pubDate>2024-01-02T03:04:05.123</pubDate></torrent>",
+    );
+    assert_eq!((&*whole.extra["infoHash"], &*whole.extra["contentLength"]), ("abc", "5"));
+    assert_eq!(whole.published.unwrap().to_string(), "2024-01-02T03:04:05.123Z");
+}
+
+#[test]
+fn what_stands_beside_an_item_is_kept_or_passed_over() {
+    let found = item(
+        "<title>x</title><link>https://e.org/1</link><comments>https://e.org/1#c</comments><slash:comments>3</slash:comments>\
+         <georss:point>1 2</georss:point><thr:total>4</thr:total>\
+         <thr:in-reply-to ref=\"urn:2\" href=\"https://e.org/2\"/>\
+         <feedburner:origLink>https://e.org/original</feedburner:origLink>",
+    );
+    let extra: Vec<_> = found.extra.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(extra, [("comments", "https://e.org/1#c"), ("origLink", "https://e.org/original"), ("total", "4")]);
+}
+
+#[test]
+fn what_a_document_leaves_out_is_made_up_only_for_delivery() {
+    let enclosed = rss("<item><title>a</title><enclosure url=\"https://e.org/f.mp3\"/></item>");
+    assert_eq!(document(enclosed).items[0].link, None);
+    let about = "<rdf:RDF xmlns:rdf=\"http://www.w3.org/1999/02/22-rdf-syntax-ns#\" xmlns=\"http://purl.org/rss/1.0/\">\
+                 <item rdf:about=\"https://e.org/1\"><title>a</title></item></rdf:RDF>";
+    assert_eq!(document(about).items[0].link.as_deref(), Some("https://e.org/1"));
+    let titled = rss("<item><media:title>m</media:title><guid>1</guid></item>");
+    assert_eq!(titles(&document(titled)), ["m"]);
 }
 
 #[test]

@@ -12,12 +12,18 @@ fn what_is_no_feed_is_called_by_its_name() {
     for (text, due) in [
         ("", "the document is empty"),
         (" \n ", "the document is empty"),
+        ("\u{feff}\n", "the document is empty"),
+        ("\0\0\0", "the document is empty"),
         ("<!DOCTYPE html><html><title>404 Not Found</title></html>", "an HTML page, not a feed: \"404 Not Found\""),
         ("<html><body>hi</body></html>", "an HTML page, not a feed"),
         (
             "<!DOCTYPE html><html><head><title>Just a moment...</title></head><script>window._cf_chl_opt={}</script>",
             "a challenge page for browsers (Cloudflare), not a feed: \"Just a moment...\"",
         ),
+        ("<p>Come back later</p>", "an HTML page, not a feed"),
+        ("<script>location = '/'</script>", "an HTML page, not a feed"),
+        ("\"no feed here\"", "JSON, but not a JSON Feed: a lone value"),
+        ("{\"items\":[{\"etag\":\"x\"}]}", "JSON, but not a JSON Feed: its \"items\" are no news"),
         ("{\"error\":\"no\"}", "JSON, but not a JSON Feed: it has no \"items\""),
         ("[1,2]", "JSON, but not a JSON Feed: it has no \"items\""),
         ("<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>", "XML, but no feed: its root is <Error>"),
@@ -54,6 +60,7 @@ fn a_feed_within_a_page_is_one() {
     for text in [
         format!("<!DOCTYPE html><html><body><pre>{feed}</pre></body></html>"),
         format!("<html><head></head><body><pre style=\"wrap\">{escaped}</pre></body></html>"),
+        format!("<HTML><BODY><PRE>\n{escaped}</PRE></BODY></HTML>"),
         format!("<html><body>{feed}</body></html>"),
         format!("<wrapper>{feed}</wrapper>"),
     ] {
