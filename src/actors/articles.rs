@@ -27,8 +27,6 @@ const PAGES: usize = 4 << 20;
 const IMAGES: usize = 1 << 20;
 /// A page may change, and an address may come to mean something else.
 const LONGEST: Duration = Duration::from_secs(3600);
-/// Pages taken apart at a time, for each may take sixty megabytes.
-const PARSERS: usize = 2;
 
 /// A page as it came.
 #[derive(Debug, Clone)]
@@ -46,17 +44,11 @@ pub struct Articles {
     pages: Once<Page>,
     images: Once<Rc<str>>,
     hosts: RefCell<HashMap<String, Weak<Semaphore>>>,
-    parsers: Arc<Semaphore>,
 }
 
 impl Default for Articles {
     fn default() -> Self {
-        Self {
-            pages: Once::new(PAGES),
-            images: Once::new(IMAGES),
-            hosts: RefCell::default(),
-            parsers: Arc::new(Semaphore::new(PARSERS)),
-        }
+        Self { pages: Once::new(PAGES), images: Once::new(IMAGES), hosts: RefCell::default() }
     }
 }
 
@@ -92,12 +84,6 @@ impl Articles {
             true => Ok(()),
             false => Err(Failure::fatal(ErrorKind::Malformed, format!("{media_type:?} is no image"))),
         }
-    }
-
-    /// Waits for the turn to take a page apart.
-    pub async fn parser(&self) -> Option<OwnedSemaphorePermit> {
-        // a semaphore that is never closed always gives
-        self.parsers.clone().acquire_owned().await.ok()
     }
 
     /// Waits for a place at the host, then for one among all attempts.

@@ -131,7 +131,7 @@ impl Visit<'_> {
         let Some(rules) = source.enrich.clone() else { return Ok(Found::default()) };
         let input = Input { body: page.body, content_type: page.content_type, url: page.url, rules };
         let until = self.until;
-        let turn = articles.parser().await;
+        let turn = limits.reader().await;
         // on another thread, for selectors know no bound but time; nothing ends it there, not even our own end
         let task = tokio::task::spawn_blocking(move || {
             let until = until.min(Instant::now() + LONGEST_READ);

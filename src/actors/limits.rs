@@ -1,4 +1,5 @@
-//! Places for attempts: so many over all sources, and so many for one host.
+//! Places for attempts: so many over all sources, and so many for one host. Turns to read what came, where that
+//! is large.
 
 use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
@@ -11,7 +12,11 @@ use crate::config::Concurrency;
 pub struct Limits {
     total: Arc<Semaphore>,
     per_host: Option<PerHost>,
+    readers: Arc<Semaphore>,
 }
+
+/// Large documents, pages and JSON read at the same time: a page's tree takes some ten times its text.
+const READERS: usize = 2;
 
 #[derive(Debug)]
 struct PerHost {
@@ -31,11 +36,18 @@ impl Limits {
     pub fn new(concurrency: Concurrency) -> Self {
         let per_host =
             (concurrency.per_host > 0).then(|| PerHost { limit: concurrency.per_host, hosts: RefCell::default() });
-        Self { total: Arc::new(Semaphore::new(concurrency.total.clamp(1, Semaphore::MAX_PERMITS))), per_host }
+        let total = Arc::new(Semaphore::new(concurrency.total.clamp(1, Semaphore::MAX_PERMITS)));
+        Self { total, per_host, readers: Arc::new(Semaphore::new(READERS)) }
     }
 
-    /// Waits for a place for an attempt at `host`. The host's comes first, so that a crowd waiting for one host takes no places
-    /// from the others.
+    /// Waits for the turn to read a document on another thread; to be dropped when that is done.
+    pub async fn reader(&self) -> Option<OwnedSemaphorePermit> {
+        // a semaphore that is never closed always gives
+        self.readers.clone().acquire_owned().await.ok()
+    }
+
+    /// Waits for a place for an attempt at `host`. The host's comes first, so that a crowd waiting for one host
+    /// takes no places from the others.
     pub async fn place(&self, host: &str) -> Place {
         let host = self.per_host.as_ref().map(|limit| limit.semaphore(host));
         let host = match host {

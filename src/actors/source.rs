@@ -496,7 +496,12 @@ impl Poll {
             }
         };
         let parsed = if elsewhere {
-            let task = tokio::task::spawn_blocking(reading);
+            let turn = self.limits.reader().await;
+            let task = tokio::task::spawn_blocking(move || {
+                let parsed = reading();
+                drop(turn);
+                parsed
+            });
             task.await.unwrap_or_else(|error| Err(Failure::fatal(ErrorKind::Panic, error.to_string())))
         } else {
             reading()
