@@ -66,7 +66,14 @@ fn main() {
 
 fn given<T>(read: impl FnOnce(&Given<'_>) -> T) -> T {
     let url = Url::parse("https://news.example/").unwrap();
-    read(&Given { content_type: None, encoding: None, url: &url, may_be_empty: false, expired: &|| false })
+    read(&Given {
+        content_type: None,
+        encoding: None,
+        url: &url,
+        may_be_empty: false,
+        before: None,
+        expired: &|| false,
+    })
 }
 
 fn median(figures: &mut [f64]) -> f64 {

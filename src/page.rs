@@ -78,6 +78,8 @@ pub struct Given<'a> {
     pub url: &'a Url,
     /// Whether a document without items is as it should be.
     pub may_be_empty: bool,
+    /// What the same rules gave when they last fitted.
+    pub before: Option<&'a Matched>,
     /// When to give up.
     pub expired: Expired<'a>,
 }

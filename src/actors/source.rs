@@ -484,8 +484,14 @@ impl Poll {
         }
         // what selectors cost is up to the page
         let elsewhere = body.len() > INLINE_READ || !matches!(self.source.kind, config::SourceKind::Feed);
-        let input =
-            Input { body, content_type, url: final_url, source: self.source.clone(), window: self.window.clone() };
+        let input = Input {
+            body,
+            content_type,
+            url: final_url,
+            source: self.source.clone(),
+            window: self.window.clone(),
+            matched: self.poller.record.matched.clone(),
+        };
         let read = self.read;
         let input = Arc::new(input);
         let reading = {

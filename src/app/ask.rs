@@ -90,7 +90,7 @@ pub fn read(
     content_type: Option<String>,
     url: Url,
 ) -> Result<Read, Failure> {
-    let input = Input { body, content_type, url, source: source.clone(), window: Arc::default() };
+    let input = Input { body, content_type, url, source: source.clone(), window: Arc::default(), matched: None };
     let start = Instant::now();
     let parsed = document::read_guarded(document::read, &input, &|| start.elapsed() > LONGEST_READ)?;
     let mut advice = Vec::new();

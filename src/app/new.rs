@@ -356,6 +356,7 @@ impl<'a> Look<'a> {
             url: document.final_url.clone(),
             source: (self.draft)(&toml)?,
             window: Arc::default(),
+            matched: None,
         };
         let start = Instant::now();
         let read = document::read_guarded(document::read, &input, &|| start.elapsed() > LONGEST_READ);

@@ -12,3 +12,10 @@ pub struct Matched {
     /// For each configured field, the items that had it.
     pub fields: BTreeMap<String, usize>,
 }
+
+impl Matched {
+    /// Whether most items had the field.
+    pub fn most(&self, field: &str) -> bool {
+        self.fields.get(field).is_some_and(|has| has * 2 > self.items)
+    }
+}

@@ -19,6 +19,7 @@ pub(super) fn extract<S: Subject>(
     mut places: Vec<S>,
     items: &S::Point,
     fields: &Fields<S::Point>,
+    before: Option<&Matched>,
     within: &Within<'_>,
 ) -> Result<Extract, Error> {
     let mut warnings = Vec::new();
@@ -39,7 +40,9 @@ pub(super) fn extract<S: Subject>(
         let Some(rule) = rule else { continue };
         let has = matched.fields.get(name).copied().unwrap_or_default();
         let lacks = matched.items - has;
-        if lacks * 2 > matched.items {
+        // a page that never had ids is read all the same: its items are known by their links
+        let spared = name == "id" && fields.link.is_some() && !before.is_some_and(|before| before.most("id"));
+        if lacks * 2 > matched.items && !spared {
             return Err(Error::Selector(missing(name, rule, lacks, matched.items)));
         }
         if lacks > 0 {

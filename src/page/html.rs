@@ -46,7 +46,7 @@ pub fn read(bytes: &[u8], rules: &PageRules, given: &Given<'_>) -> Result<Extrac
         return Err(Error::Selector(format!("{what}; what came is {}", detect::described(&page))));
     }
     let (Items::All(css) | Items::After { select: css, .. }) = &rules.items;
-    extract(places.unwrap_or_default(), css, &rules.fields, &within)
+    extract(places.unwrap_or_default(), css, &rules.fields, given.before, &within)
 }
 
 /// What addresses in a page are relative to: its `<base>`, itself relative to where the page came from.

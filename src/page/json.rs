@@ -50,7 +50,7 @@ pub fn read(bytes: &[u8], rules: &JsonRules, given: &Given<'_>) -> Result<Extrac
         let told = complaint(&value).map_or(String::new(), |told| format!("; the answer says: \"{told}\""));
         return Err(Error::Selector(format!("{place}: {text:?} gives no items{told}")));
     }
-    extract(places, &rules.items, &rules.fields, &within)
+    extract(places, &rules.items, &rules.fields, given.before, &within)
 }
 
 /// The JSON in an element of a page.

@@ -116,7 +116,7 @@ fn json_rules(spec: &Value) -> JsonRules {
 
 fn with_given<T>(expired: &dyn Fn() -> bool, read: impl FnOnce(&Given<'_>) -> T) -> T {
     let url = Url::parse("https://site.example/news/list?page=1").unwrap();
-    read(&Given { content_type: None, encoding: None, url: &url, may_be_empty: false, expired })
+    read(&Given { content_type: None, encoding: None, url: &url, may_be_empty: false, before: None, expired })
 }
 
 fn read_page(html: impl AsRef<[u8]>, spec: &Value) -> Result<Extract, Error> {

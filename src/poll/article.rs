@@ -40,6 +40,7 @@ pub fn read(input: &Input, expired: Expired<'_>) -> Result<Found, Failure> {
             encoding: None,
             url: &input.url,
             may_be_empty: true,
+            before: None,
             expired,
         };
         article::read(&input.body, &input.rules, &given)

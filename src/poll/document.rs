@@ -57,6 +57,8 @@ pub struct Input {
     pub source: Arc<Source>,
     /// The last document.
     pub window: Arc<Window>,
+    /// What the rules gave at the last good poll.
+    pub matched: Option<Matched>,
 }
 
 /// How a body is read. A plain function, so that it may run on any thread; tests put in their own.
@@ -73,6 +75,7 @@ pub fn read(input: &Input, expired: Expired<'_>) -> Result<Parsed, Failure> {
         encoding: input.source.encoding,
         url: &input.url,
         may_be_empty: input.source.on_empty == OnEmpty::Ok,
+        before: input.matched.as_ref(),
         expired,
     };
     match &input.source.kind {

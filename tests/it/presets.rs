@@ -10,7 +10,7 @@ use kawaraban::{
     },
     feed::date::Region,
     identity::Keys,
-    model::{ErrorKind, Failure, Item},
+    model::{ErrorKind, Failure, Item, Matched},
     page::{
         dom,
         field::{self, Kind, Within},
@@ -41,16 +41,22 @@ fn page(file: &str) -> String {
 }
 
 fn read(source: &Arc<Source>, body: &str) -> Result<Parsed, Failure> {
+    let parsed = read_after(source, body, None)?;
+    assert_eq!(parsed.warnings, [""; 0]);
+    Ok(parsed)
+}
+
+/// Reads a page of which `matched` is what the last one gave.
+fn read_after(source: &Arc<Source>, body: &str, matched: Option<Matched>) -> Result<Parsed, Failure> {
     let input = Input {
         body: body.to_owned().into(),
         content_type: None,
         url: source.url.clone(),
         source: source.clone(),
         window: Arc::default(),
+        matched,
     };
-    let parsed = document::read(&input, &|| false)?;
-    assert_eq!(parsed.warnings, [""; 0]);
-    Ok(parsed)
+    document::read(&input, &|| false)
 }
 
 /// Everything that each item has, a line a field.
@@ -324,9 +330,9 @@ fn a_renamed_class_is_an_error_and_posts_nothing_twice() {
     let ann = ("herald box news t-news", "div.herald.box.news.t-news");
     renamed("anime-pages.toml", "ann-page", "ann.html", ann, ("card story", "div.card.story"));
     renamed("anime-pages.toml", "ann-conan-page", "ann-conan.html", ann, ("card story", "div.card.story"));
-    let line = ("mw-changeslist-line ", "li.mw-changeslist-line[");
-    renamed("anime-pages.toml", "conan-wiki-page", "recent-changes.html", line, ("change ", "li.change["));
-    renamed("anime-pages.toml", "conan-fandom-page", "recent-changes-fandom.html", line, ("change ", "li.change["));
+    let line = ("mw-changeslist-line ", "li.mw-changeslist-line:");
+    renamed("anime-pages.toml", "conan-wiki-page", "recent-changes.html", line, ("change ", "li.change:"));
+    renamed("anime-pages.toml", "conan-fandom-page", "recent-changes-fandom.html", line, ("change ", "li.change:"));
     let title = ("mw-changeslist-title", "a.mw-changeslist-title");
     renamed("anime-pages.toml", "conan-wiki-page", "recent-changes.html", title, ("page-title", "a.page-title"));
     renamed(
@@ -342,12 +348,15 @@ fn a_renamed_class_is_an_error_and_posts_nothing_twice() {
 fn an_attribute_that_is_gone_is_an_error_and_its_links_still_tell_the_items() {
     let source = source("anime-pages.toml", "ann-page");
     let body = page("ann.html");
-    let known = read(&source, &body).unwrap().keys;
+    let Parsed { keys: known, matched, .. } = read(&source, &body).unwrap();
     let changed = body.replace("data-topics", "data-tags");
-    let error = read(&source, &changed).unwrap_err();
+    let error = read_after(&source, &changed, matched).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Selector);
     assert!(error.to_string().contains("source[ann-page].html.id"), "{error}");
     let id = "id = { select = \":self\", attr = \"data-topics\", regex = 'article\\d+' }\n";
     let again = read(&adapted("anime-pages.toml", "ann-page", id, ""), &changed).unwrap();
     assert_eq!(unknown(&again, &known), 0);
+    // a page that never had them is read: its links are enough
+    let never = read_after(&source, &changed, None).unwrap();
+    assert_eq!((never.keys.len(), unknown(&never, &known)), (known.len(), 0));
 }

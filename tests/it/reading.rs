@@ -43,6 +43,7 @@ impl Reader {
             url,
             source: self.source.clone(),
             window: self.window.clone(),
+            matched: None,
         };
         let Parsed { candidates, window, keys, .. } = read(&input, &|| false).unwrap();
         assert_eq!(keys.len(), items.len());
@@ -116,7 +117,7 @@ pub(crate) fn page(on_empty: OnEmpty) -> Arc<Source> {
 fn read_page(source: &Arc<Source>, window: &Arc<Window>, body: String) -> Result<Parsed, Failure> {
     let url = source.url.clone();
     let (source, window) = (source.clone(), window.clone());
-    read(&Input { body: body.into(), content_type: None, url, source, window }, &|| false)
+    read(&Input { body: body.into(), content_type: None, url, source, window, matched: None }, &|| false)
 }
 
 pub(crate) fn boxes(class: &str, numbers: std::ops::Range<u32>) -> String {

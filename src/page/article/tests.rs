@@ -17,7 +17,14 @@ fn rules() -> Enrich {
 
 fn found(page: &str, rules: &Enrich, expired: bool) -> Result<Found, Error> {
     let url = Url::parse("https://news.example/2026/a.html").unwrap();
-    let given = Given { content_type: None, encoding: None, url: &url, may_be_empty: true, expired: &move || expired };
+    let given = Given {
+        content_type: None,
+        encoding: None,
+        url: &url,
+        may_be_empty: true,
+        before: None,
+        expired: &move || expired,
+    };
     read(page.as_bytes(), rules, &given)
 }
 
