@@ -387,8 +387,7 @@ impl Poll {
             let place = self.limits.place(&self.source).await;
             attempt += 1;
             let start = *started.get_or_insert_with(Timestamp::now);
-            // of its own, so that a poll that waits for a place, or for the store, holds little
-            let result = Box::pin(self.attempt()).await;
+            let result = self.attempt().await;
             drop(place);
             let failure = match result {
                 Ok(got) => return Polled { started: start, attempts: attempt, result: Ok(got) },
