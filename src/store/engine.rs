@@ -4,6 +4,7 @@
 //! An answer to a change is sent after its commit is on disk, so that an answer means durable.
 
 use std::{
+    collections::VecDeque,
     fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -80,6 +81,26 @@ pub(super) struct Engine {
     last_group: usize,
 }
 
+/// What waits for the thread. Destinations go first: where more comes than can be served, what is queued must
+/// still go out, or the outbox would grow without end. Nothing else may change places.
+struct Waiting<'c> {
+    commands: &'c Receiver<Command>,
+    first: VecDeque<Command>,
+    then: VecDeque<Command>,
+}
+
+impl Waiting<'_> {
+    fn next(&mut self) -> Option<Command> {
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                Command::Lease { .. } | Command::Settle { .. } => self.first.push_back(command),
+                command => self.then.push_back(command),
+            }
+        }
+        self.first.pop_front().or_else(|| self.then.pop_front())
+    }
+}
+
 /// Answers that wait for the commit.
 type Answer = Box<dyn FnOnce(Result<(), StoreError>)>;
 
@@ -112,10 +133,12 @@ impl Engine {
 
     /// Serves until it is closed or every handle is dropped.
     pub(super) fn run(mut self, commands: &Receiver<Command>) {
+        let mut waiting = Waiting { commands, first: VecDeque::new(), then: VecDeque::new() };
         loop {
-            let command = match self.patience() {
-                Some(patience) => commands.recv_timeout(patience),
-                None => commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            let command = match (waiting.next(), self.patience()) {
+                (Some(command), _) => Ok(command),
+                (None, Some(patience)) => commands.recv_timeout(patience),
+                (None, None) => commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match command {
                 Ok(Command::Close(reply)) => {
@@ -125,7 +148,7 @@ impl Engine {
                     return;
                 }
                 Ok(command) => {
-                    if let Some(Command::Close(reply)) = self.serve(command, commands) {
+                    if let Some(Command::Close(reply)) = self.serve(command, &mut waiting) {
                         drop(self);
                         let _ = reply.send(Ok(()));
                         return;
@@ -146,7 +169,7 @@ impl Engine {
     }
 
     /// Serves one command and those that come soon enough to share its commit. Gives a `Close` back.
-    fn serve(&mut self, first: Command, commands: &Receiver<Command>) -> Option<Command> {
+    fn serve(&mut self, first: Command, waiting: &mut Waiting<'_>) -> Option<Command> {
         let State::Open(database, commits) = &mut self.state else {
             if self.patience().is_some_and(|patience| patience.is_zero()) {
                 self.open();
@@ -155,7 +178,7 @@ impl Engine {
         };
         // sled may panic over what it finds on disk; that ends this database, not the daemon
         let window = if self.last_group >= BUSY { BUSY_WINDOW } else { WINDOW };
-        let serve = || serve_group(database, commits, first, commands, window, &self.options);
+        let serve = || serve_group(database, commits, first, waiting, window, &self.options);
         let served = catch_unwind(AssertUnwindSafe(serve));
         let (close, fault) = match served {
             Ok((close, changes, result)) => {
@@ -354,7 +377,7 @@ fn serve_group(
     database: &mut Database,
     commits: &Commits,
     first: Command,
-    commands: &Receiver<Command>,
+    waiting: &mut Waiting<'_>,
     window: Duration,
     options: &Options,
 ) -> (Option<Command>, usize, Result<(), Fault>) {
@@ -379,12 +402,12 @@ fn serve_group(
         if answers.is_empty() || group.bytes() >= GROUP_BYTES || answers.len() >= GROUP_COMMANDS {
             break;
         }
-        next = commands.try_recv().ok();
+        next = waiting.next();
         if next.is_none() && !waited {
             // asleep rather than waiting on the channel: one wake for the group, not one for each command
             std::thread::sleep(window);
             waited = true;
-            next = commands.try_recv().ok();
+            next = waiting.next();
         }
     }
     let changes = answers.len();
@@ -535,5 +558,36 @@ impl OpenMarker {
 
     fn end(self) {
         let _ = fs::remove_file(self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn destinations_go_first_and_all_else_keeps_its_order() {
+        let (send, commands) = mpsc::channel();
+        let destination = Name::new("news").unwrap();
+        let record = DestinationRecord::default();
+        send.send(Command::Ping(oneshot::channel().0)).unwrap();
+        let lease =
+            |after| Command::Lease { destination: destination.clone(), after, max: 1, reply: oneshot::channel().0 };
+        send.send(lease(0)).unwrap();
+        send.send(Command::LoadHealth(oneshot::channel().0)).unwrap();
+        let (destination, settled, reply) = (destination.clone(), Vec::new(), oneshot::channel().0);
+        send.send(Command::Settle { destination, settled, record, reply }).unwrap();
+        send.send(Command::Close(oneshot::channel().0)).unwrap();
+        let mut waiting = Waiting { commands: &commands, first: VecDeque::new(), then: VecDeque::new() };
+        assert!(matches!(waiting.next(), Some(Command::Lease { .. })));
+        assert!(matches!(waiting.next(), Some(Command::Settle { .. })));
+        assert!(matches!(waiting.next(), Some(Command::Ping(_))));
+        send.send(lease(1)).unwrap();
+        assert!(matches!(waiting.next(), Some(Command::Lease { after: 1, .. })));
+        assert!(matches!(waiting.next(), Some(Command::LoadHealth(_))));
+        assert!(matches!(waiting.next(), Some(Command::Close(_))));
+        assert!(waiting.next().is_none());
     }
 }
