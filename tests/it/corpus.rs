@@ -128,7 +128,7 @@ fn judge(truth: &Truth, read: Option<&OwnedDocument>, score: &mut Score) -> bool
 }
 
 /// Where the corpus lies, if it does.
-fn corpus() -> Option<PathBuf> {
+pub(super) fn place() -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus");
     let place = env::var_os("KAWARABAN_CORPUS").map_or_else(beside, PathBuf::from);
     place.join("truth.jsonl.gz").is_file().then_some(place)
@@ -155,7 +155,7 @@ const FLOORS: [(&str, [f64; COLUMNS.len()]); 2] = [
 
 #[test]
 fn feeds_are_read_as_independent_parsers_agree_they_should_be() {
-    let Some(place) = corpus() else {
+    let Some(place) = place() else {
         println!("skipped: no corpus at ../shared/corpus or $KAWARABAN_CORPUS");
         return;
     };

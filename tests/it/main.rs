@@ -9,6 +9,7 @@ mod cli;
 mod config;
 mod corpus;
 mod daemon;
+mod damage;
 mod delivery;
 mod discord_fake;
 mod fetch;
