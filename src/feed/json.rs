@@ -9,7 +9,9 @@ use serde_json::{Deserializer, error::Category};
 
 use self::loose::{Feed, Object};
 use super::{
-    Content, Document, Entry, Error, Format, Hints, MOST_ENTRIES, Warning, date, detect,
+    Content, Document, Entry, Error, Format, Hints, MOST_ENTRIES, Warning,
+    construct::TITLE,
+    date, detect,
     entry::{EXCERPT, warning},
     link::absolute,
     text,
@@ -86,7 +88,7 @@ fn item(object: &Object, hints: &Hints<'_>, warnings: &mut Vec<Warning>) -> Item
     let summary = plain.map(|plain| text::fold(plain.into()).into_owned());
     Item {
         id: owned("id"),
-        title: object.text("title").map(|title| text::fold(title.into()).into_owned()),
+        title: object.text("title").map(|title| text::cut(text::fold(title.into()).into_owned(), TITLE)),
         link: link("url").or_else(|| link("external_url")),
         published,
         updated,
