@@ -20,6 +20,14 @@ fn a_doctype_declares_texts_but_fetches_and_multiplies_nothing() {
 }
 
 #[test]
+fn a_declared_space_is_one() {
+    let declared = "<!DOCTYPE rss [<!ENTITY nbsp \"&#160;\"><!ENTITY % more SYSTEM \"http://e.org/x.dtd\"> %more;\
+                    <!ENTITY both ' a &amp; b '>]>";
+    let text = format!("{declared}{}", rss("<item><title>x&nbsp;y&both;z</title><guid>1</guid></item>"));
+    assert_eq!(titles(&document(text)), ["x y a & b z"]);
+}
+
+#[test]
 fn a_billion_laughs_stay_a_few() {
     let long = "ha".repeat(500);
     let uses = "&l;".repeat(10_000);
