@@ -125,10 +125,11 @@ fn any_prefix_of_ours_gives_the_items_before_the_cut() {
 }
 
 #[test]
-fn any_flipped_bit_of_ours_is_handled() {
+fn a_flipped_bit_in_any_byte_of_ours_is_handled() {
     for feed in own() {
         for at in 0..feed.len() {
-            for bit in 0..8 {
+            // one after the other, and the one that makes a byte no ASCII
+            for bit in [at % 7, 7] {
                 let mut flipped = feed.clone();
                 flipped[at] ^= 1 << bit;
                 let _ = handled(&flipped);
