@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Longest title looked at, in bytes of the document.
-const TITLE: usize = 64 << 10;
+pub(super) const TITLE: usize = 64 << 10;
 
 /// The start of a title that is none.
 fn bounded(body: &str) -> &str {

@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 
-use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
+use encoding_rs::{CoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
 use super::{Hints, Text, Warning};
 
@@ -54,13 +54,43 @@ fn is_utf_16(encoding: &'static Encoding) -> bool {
 }
 
 fn with<'a>(encoding: &'static Encoding, bytes: &'a [u8]) -> Text<'a> {
-    let (text, broken) = encoding.decode_without_bom_handling(bytes);
-    let text = match text {
-        Cow::Owned(text) if text.starts_with('\u{feff}') => Cow::Owned(text['\u{feff}'.len_utf8()..].to_owned()),
-        other => other,
-    };
+    if encoding == UTF_8
+        && let Ok(text) = std::str::from_utf8(bytes)
+    {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        return Text { text: Cow::Borrowed(text), encoding: encoding.name(), warnings: Vec::new() };
+    }
+    let mut decoder = encoding.new_decoder_without_bom_handling();
+    let mut text = String::with_capacity(room(encoding, bytes) + 64);
+    let (mut rest, mut broken) = (bytes, false);
+    loop {
+        let (result, read, errors) = decoder.decode_to_string(rest, &mut text, true);
+        broken |= errors;
+        rest = &rest[read..];
+        match result {
+            CoderResult::InputEmpty => break,
+            CoderResult::OutputFull => text.reserve_exact(rest.len() + rest.len() / 2 + 64),
+        }
+    }
+    if text.starts_with('\u{feff}') {
+        text.drain(..'\u{feff}'.len_utf8());
+    }
     let warnings = if broken { vec![Warning::InvalidBytes] } else { Vec::new() };
-    Text { text, encoding: encoding.name(), warnings }
+    Text { text: Cow::Owned(text), encoding: encoding.name(), warnings }
+}
+
+/// About how long the text will be, in bytes: the most that it can be is three times as much.
+fn room(encoding: &'static Encoding, bytes: &[u8]) -> usize {
+    let wide = bytes.iter().filter(|b| !b.is_ascii()).count();
+    if is_utf_16(encoding) {
+        bytes.len() / 2 + wide
+    } else if encoding == UTF_8 {
+        bytes.len() + bytes.len() / 16
+    } else if encoding.is_single_byte() {
+        bytes.len() + wide
+    } else {
+        bytes.len() + wide / 2
+    }
 }
 
 /// Whether most of the sequences that are not ASCII are valid UTF-8.

@@ -56,8 +56,7 @@ impl Entities {
             let text = &value[1..=close];
             let known = self.declared.len() >= DECLARED || self.declared.iter().any(|(known, _)| known == name);
             if !known && text.len() <= LONGEST && !name.is_empty() && name != "%" {
-                let plain = super::text::value(text, super::text::Tags::Keep, &Self::none()).into_owned();
-                self.declared.push((name.to_owned(), plain));
+                self.declared.push((name.to_owned(), decoded(text)));
             }
             rest = &value[close + 2..];
         }
@@ -89,6 +88,29 @@ impl Entities {
         }
         named(name).map(|c| (Meaning::Char(c), end + 1))
     }
+}
+
+/// A declared text with its references resolved, white space and all.
+fn decoded(text: &str) -> String {
+    let none = Entities::none();
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = memchr(b'&', rest.as_bytes()) {
+        out.push_str(&rest[..at]);
+        let after = &rest[at + 1..];
+        rest = match none.resolve(after) {
+            Some((Meaning::Char(c), used)) => {
+                out.push(c);
+                &after[used..]
+            }
+            _ => {
+                out.push('&');
+                after
+            }
+        };
+    }
+    out.push_str(rest);
+    out
 }
 
 /// The character of an HTML entity's name.

@@ -135,7 +135,7 @@ impl<'t> Markup<'t> {
         let each = |wanted: Tag| list.iter().filter(move |c| c.tag == wanted).map(move |c| Element::of(c, text));
         let value = |element: Element<'t>| text::value(element.body, Tags::Drop, entities);
 
-        let id = each(Tag::Id).map(value).find(|id| !id.is_empty()).map(text::fold);
+        let id = each(Tag::Id).map(value).find(|id| !id.is_empty() && id.len() <= ID).map(text::fold);
         let id = id.or_else(|| rdf_about(attributes, entities));
         let mut titles = each(Tag::Title).chain(each(Tag::DcTitle)).map(|e| title(e.body, e.attributes, entities));
         let title = titles.find(|title| !title.is_empty());
@@ -293,7 +293,7 @@ impl<'t> Markup<'t> {
                     _ => (element.local(), self.value(element.body)),
                 };
                 if !value.is_empty() && !item.extra.contains_key(name) {
-                    item.extra.insert(name.to_owned(), text::fold(value).into_owned());
+                    item.extra.insert(name.to_owned(), text::cut(text::fold(value).into_owned(), FIELD));
                 }
             }
             _ => {}
@@ -405,6 +405,7 @@ fn is_web(text: &str) -> bool {
 }
 
 fn push(list: &mut Vec<String>, text: String) {
+    let text = text::cut(text, NAME);
     if !text.is_empty() && !list.contains(&text) && list.len() < LISTED {
         list.push(text);
     }
@@ -412,3 +413,8 @@ fn push(list: &mut Vec<String>, text: String) {
 
 /// Authors or categories taken of one entry.
 const LISTED: usize = 100;
+
+/// Longest id that is one, name of an author or category, and further field, in bytes.
+const ID: usize = 16 << 10;
+const NAME: usize = 1 << 10;
+const FIELD: usize = 16 << 10;

@@ -9,7 +9,9 @@ use serde_json::{Deserializer, error::Category};
 
 use self::loose::{Feed, Object};
 use super::{
-    Content, Document, Entry, Error, Format, Hints, MOST_ENTRIES, Warning, date, detect,
+    Content, Document, Entry, Error, Format, Hints, MOST_ENTRIES, Warning,
+    construct::TITLE,
+    date, detect,
     entry::{EXCERPT, warning},
     link::absolute,
     text,
@@ -23,10 +25,10 @@ pub(super) fn read<'t>(text: &str, hints: &Hints<'_>) -> Option<Result<Document<
 
 fn document<'t>(text: &str, hints: &Hints<'_>) -> Result<Document<'t>, Error> {
     let mut warnings = Vec::new();
-    let mut entries: Vec<Item> = Vec::new();
+    let mut entries: Vec<Box<Item>> = Vec::new();
     let mut feed = Feed::new(|object| {
         if entries.len() < MOST_ENTRIES {
-            entries.push(item(&object, hints, &mut warnings));
+            entries.push(Box::new(item(&object, hints, &mut warnings)));
         } else if entries.len() == MOST_ENTRIES {
             warnings.push(Warning::TooManyEntries);
         }
@@ -46,7 +48,7 @@ fn document<'t>(text: &str, hints: &Hints<'_>) -> Result<Document<'t>, Error> {
     }
     let version = about.text("version").unwrap_or_default();
     // many an API lists "items": without the version, they must be what a feed's are
-    if !version.contains("jsonfeed.org") && !entries.iter().any(is_news) {
+    if !version.contains("jsonfeed.org") && !entries.iter().any(|item| is_news(item)) {
         return Err(Error::NotAFeed("JSON, but not a JSON Feed: its \"items\" are no news".to_owned()));
     }
     for item in entries.iter_mut().filter(|item| item.authors.is_empty()) {
@@ -60,7 +62,7 @@ fn document<'t>(text: &str, hints: &Hints<'_>) -> Result<Document<'t>, Error> {
         update_period: None,
         entries: entries
             .into_iter()
-            .map(|item| Entry { span: super::Span::default(), content: Content::Ready(Box::new(item)) })
+            .map(|item| Entry { span: super::Span::default(), content: Content::Ready(item) })
             .collect(),
         warnings,
     })
@@ -86,7 +88,7 @@ fn item(object: &Object, hints: &Hints<'_>, warnings: &mut Vec<Warning>) -> Item
     let summary = plain.map(|plain| text::fold(plain.into()).into_owned());
     Item {
         id: owned("id"),
-        title: object.text("title").map(|title| text::fold(title.into()).into_owned()),
+        title: object.text("title").map(|title| text::cut(text::fold(title.into()).into_owned(), TITLE)),
         link: link("url").or_else(|| link("external_url")),
         published,
         updated,

@@ -156,10 +156,13 @@ fn flow_of(html: &str, longest: usize, resolve: bool) -> String {
     let mut out = Folded::with_capacity(html.len().min(longest));
     let mut rest = html;
     while out.text.len() <= longest {
-        let at = out.run(rest);
+        // no more than is kept, where no markup interrupts the text
+        let near = rest.floor_char_boundary((longest - out.text.len()).saturating_add(4));
+        let at = out.run(&rest[..near]);
         rest = &rest[at..];
         match rest.as_bytes().first() {
             None => break,
+            Some(_) if at == near => {}
             Some(b'&') => {
                 rest = match none.resolve(&rest[1..]).filter(|_| resolve) {
                     Some((Meaning::Char(c), used)) => {

@@ -25,6 +25,7 @@ use kawaraban::{
 use serde::Deserialize;
 
 mod compare;
+mod peer;
 
 #[derive(Deserialize)]
 struct Truth {
@@ -128,7 +129,7 @@ fn judge(truth: &Truth, read: Option<&OwnedDocument>, score: &mut Score) -> bool
 }
 
 /// Where the corpus lies, if it does.
-fn corpus() -> Option<PathBuf> {
+pub(super) fn place() -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus");
     let place = env::var_os("KAWARABAN_CORPUS").map_or_else(beside, PathBuf::from);
     place.join("truth.jsonl.gz").is_file().then_some(place)
@@ -155,25 +156,31 @@ const FLOORS: [(&str, [f64; COLUMNS.len()]); 2] = [
 
 #[test]
 fn feeds_are_read_as_independent_parsers_agree_they_should_be() {
-    let Some(place) = corpus() else {
+    let Some(place) = place() else {
         println!("skipped: no corpus at ../shared/corpus or $KAWARABAN_CORPUS");
         return;
     };
     let exceptions = exceptions();
     let mut groups: BTreeMap<String, Score> = BTreeMap::new();
+    // side by side, nothing left out
+    let (mut ours, mut feed_rs) = (Score::default(), Score::default());
     let mut misses = String::new();
     let lines = BufReader::new(GzDecoder::new(File::open(place.join("truth.jsonl.gz")).unwrap())).lines();
     for line in lines.map(Result::unwrap).filter(|line| !line.trim().is_empty()) {
         let truth: Truth = serde_json::from_str(&line).unwrap();
         let suite = truth.file.split('/').next().unwrap_or_default();
+        let bytes = fs::read(place.join("feeds").join(&truth.file)).unwrap();
+        let read = feed::parse(&bytes, &Hints::default());
+        if suite == "real" {
+            judge(&truth, read.as_ref().ok(), &mut ours);
+            judge(&truth, peer::read(&bytes).as_ref(), &mut feed_rs);
+        }
         let score = groups.entry(suite.to_owned()).or_default();
         if exceptions.contains_key(truth.file.as_str()) {
             score.files += 1;
             score.left_out += 1;
             continue;
         }
-        let bytes = fs::read(place.join("feeds").join(&truth.file)).unwrap();
-        let read = feed::parse(&bytes, &Hints::default());
         if !judge(&truth, read.as_ref().ok(), score) {
             writeln!(misses, "    {}", truth.file).unwrap();
         }
@@ -191,6 +198,7 @@ fn feeds_are_read_as_independent_parsers_agree_they_should_be() {
     for (name, score) in &sums {
         write!(table, "\n{}", score.row(name)).unwrap();
     }
+    writeln!(table, "\n{}\n{}", ours.row("real, every file"), feed_rs.row("the same, feed-rs")).unwrap();
     println!("{table}\nnot whole:\n{misses}");
     for (name, floors) in FLOORS {
         for (column, floor) in COLUMNS.into_iter().zip(floors) {

@@ -10,6 +10,7 @@ mod config;
 mod config_pages;
 mod corpus;
 mod daemon;
+mod damage;
 mod delivery;
 mod discord_fake;
 mod enrich;

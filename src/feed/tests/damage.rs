@@ -20,6 +20,14 @@ fn a_doctype_declares_texts_but_fetches_and_multiplies_nothing() {
 }
 
 #[test]
+fn a_declared_space_is_one() {
+    let declared = "<!DOCTYPE rss [<!ENTITY nbsp \"&#160;\"><!ENTITY % more SYSTEM \"http://e.org/x.dtd\"> %more;\
+                    <!ENTITY both ' a &amp; b '>]>";
+    let text = format!("{declared}{}", rss("<item><title>x&nbsp;y&both;z</title><guid>1</guid></item>"));
+    assert_eq!(titles(&document(text)), ["x y a & b z"]);
+}
+
+#[test]
 fn a_billion_laughs_stay_a_few() {
     let long = "ha".repeat(500);
     let uses = "&l;".repeat(10_000);
@@ -111,4 +119,19 @@ fn an_unset_or_absurd_date_is_no_date_and_is_warned_of() {
         assert_eq!(item(&inside).time(), None, "{date}");
         assert_eq!(document(rss(&format!("<item>{inside}</item>"))).warnings, [Warning::AbsurdDate], "{date}");
     }
+}
+
+#[test]
+fn texts_are_bounded() {
+    let long = "x ".repeat(500_000);
+    let found = item(&format!(
+        "<title>{long}</title><guid>{long}</guid><link>https://e.org/1</link><category>{long}</category>\
+         <author>{long}</author><comments>{long}</comments><nyaa:size>{long}</nyaa:size>"
+    ));
+    assert_eq!(found.id, None);
+    for text in [found.title.as_ref(), found.categories.first(), found.authors.first(), found.extra.get("size")] {
+        assert!((100..70_000).contains(&text.unwrap().len()), "{}", text.unwrap().len());
+    }
+    let json = document(format!(r#"{{"items":[{{"id":"1","title":"{long}"}}]}}"#));
+    assert!(json.items[0].title.as_ref().is_some_and(|title| title.len() < 70_000));
 }

@@ -100,6 +100,9 @@ fn content_is_html_and_the_summary_plain_text() {
     );
     assert_eq!(found.summary.as_deref(), Some("Short & sweet"));
     assert_eq!(found.content_html.as_deref(), Some("<p>Long</p><script>x()</script>"));
+    let long = "word ".repeat(10_000);
+    let found = item(&format!("<description>{long}</description>"));
+    assert!(found.summary.as_deref().is_some_and(|summary| summary.len() < 5000 && summary.ends_with("word…")));
     let found = item("<content:encoded><![CDATA[<p>One</p><p>Two</p><style>p{}</style>]]></content:encoded>");
     assert_eq!(found.summary.as_deref(), Some("One Two"));
 }
