@@ -138,7 +138,7 @@ pub struct Source {
     /// A WHATWG label that overrides what the document says of itself; none: automatic.
     pub encoding: Option<&'static encoding_rs::Encoding>,
     /// Which items pass.
-    pub filter: Filter,
+    pub filter: Arc<Filter>,
     /// What the pages of new items add.
     pub enrich: Option<Arc<Enrich>>,
     /// Of what destinations show of its items: 0xRRGGBB.
@@ -247,7 +247,7 @@ pub enum OnEmpty {
 }
 
 /// `include` and `exclude`
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Filter {
     /// An item passes if it matches any of these, or if there are none…
     pub include: Patterns,
@@ -268,6 +268,14 @@ pub struct Patterns {
     pub author: Vec<Regex>,
     /// Over each category.
     pub category: Vec<Regex>,
+}
+
+impl Patterns {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        let Self { title, summary, link, author, category } = self;
+        [title, summary, link, author, category].into_iter().all(Vec::is_empty)
+    }
 }
 
 /// A `[[destination]]`

@@ -50,6 +50,18 @@ use crate::{
 /// Feeds above this, and all pages and JSON, are read on another thread, so that no source waits for them.
 const INLINE_READ: usize = 256 * 1024;
 
+/// Whom a source speaks to.
+pub struct Ears {
+    /// Who knows which entries of a document are new.
+    pub appraiser: Recipient<AppraiseDocument>,
+    /// Where documents go.
+    pub documents: Recipient<StoreDocument>,
+    /// Where results go.
+    pub results: Recipient<PollFinished>,
+    /// Where schedules are told.
+    pub schedule: Recipient<SourceScheduled>,
+}
+
 /// What a source is made of.
 pub struct Seat {
     /// As configured.
@@ -68,14 +80,8 @@ pub struct Seat {
     pub articles: Rc<Articles>,
     /// Seed of its jitter.
     pub seed: u64,
-    /// Who knows which entries of a document are new.
-    pub appraiser: Recipient<AppraiseDocument>,
-    /// Where documents go.
-    pub documents: Recipient<StoreDocument>,
-    /// Where results go.
-    pub results: Recipient<PollFinished>,
-    /// Where its schedule is told.
-    pub schedule: Recipient<SourceScheduled>,
+    /// Whom it speaks to, the same for all sources.
+    pub ears: Rc<Ears>,
     /// Tells of its end.
     pub watch: DeathWatch<ChildId>,
     /// The daemon's log.
@@ -93,9 +99,7 @@ pub struct SourceActor {
     /// Of a source whose items' pages are visited.
     enricher: Option<Rc<Enricher>>,
     rng: SmallRng,
-    documents: Recipient<StoreDocument>,
-    results: Recipient<PollFinished>,
-    schedule: Recipient<SourceScheduled>,
+    ears: Rc<Ears>,
     log: Logger,
     /// The last document; empty until one was read in this run.
     window: Arc<Window>,
@@ -107,26 +111,11 @@ pub struct SourceActor {
 impl SourceActor {
     /// Ready to be started; it polls when its record says that it is due.
     pub fn new(seat: Seat) -> Self {
-        let Seat {
-            source,
-            record,
-            fetcher,
-            read,
-            limits,
-            pages,
-            articles,
-            seed,
-            appraiser,
-            documents,
-            results,
-            schedule,
-            watch,
-            log,
-        } = seat;
+        let Seat { source, record, fetcher, read, limits, pages, articles, seed, ears, watch, log } = seat;
         let fetcher = Rc::new(fetcher);
         let enricher = source.enrich.as_ref().map(|_| {
             let (source, fetcher, limits) = (source.clone(), fetcher.clone(), limits.clone());
-            Rc::new(Enricher { visitor: Visitor { source, fetcher, articles, limits }, appraiser })
+            Rc::new(Enricher { visitor: Visitor { source, fetcher, articles, limits }, ears: ears.clone() })
         });
         Self {
             poller: Poller::new(source.schedule, source.retry, source.breaker, record),
@@ -136,9 +125,7 @@ impl SourceActor {
             pages,
             enricher,
             rng: SmallRng::seed_from_u64(seed),
-            documents,
-            results,
-            schedule,
+            ears,
             log: log.new(o!("source" => source.name.clone())),
             source,
             window: Arc::default(),
@@ -265,7 +252,7 @@ impl SourceActor {
             ..next.record
         };
         let ingest = Ingest { source: self.source.clone(), keys, candidates, record: record.clone(), at: now };
-        let answer = self.documents.send(StoreDocument(ingest));
+        let answer = self.ears.documents.send(StoreDocument(ingest));
         let stored = async move { answer.await.unwrap_or(Err(StoreError::Closed)) };
         Box::pin(stored.into_actor(self).then(move |stored, actor, _| match stored {
             Ok(ingested) => {
@@ -310,7 +297,7 @@ impl SourceActor {
     fn report(&self, started: Timestamp, attempts: u32, outcome: PollOutcome, save: bool, urgent: bool) {
         let now = Timestamp::now();
         let record = &self.poller.record;
-        self.results.do_send(PollFinished {
+        self.ears.results.do_send(PollFinished {
             polled: SourcePolled {
                 source: self.source.name.clone(),
                 started,
@@ -327,7 +314,7 @@ impl SourceActor {
 
     fn tell_schedule(&self, now: Timestamp) {
         let record = &self.poller.record;
-        self.schedule.do_send(SourceScheduled {
+        self.ears.schedule.do_send(SourceScheduled {
             source: self.source.name.clone(),
             breaker: record.breaker.phase(now),
             next_poll: self.poller.next_poll(now),
@@ -409,7 +396,7 @@ struct Poll {
 /// What it takes to visit the pages of new items.
 struct Enricher {
     visitor: Visitor,
-    appraiser: Recipient<AppraiseDocument>,
+    ears: Rc<Ears>,
 }
 
 /// What came of a [`Poll`].
@@ -557,7 +544,7 @@ impl Enricher {
         let Parsed { keys, candidates, .. } = parsed;
         let outlines = candidates.iter().map(|candidate| candidate.outline(keys)).collect();
         let prospect = Prospect { source: self.visitor.source.clone(), outlines };
-        let answer = self.appraiser.send(AppraiseDocument(prospect)).await.unwrap_or(Err(StoreError::Closed));
+        let answer = self.ears.appraiser.send(AppraiseDocument(prospect)).await.unwrap_or(Err(StoreError::Closed));
         let accepted = answer.map_err(|error| Failure::fatal(ErrorKind::Store, error.to_string()))?;
         let due = candidates.iter_mut().zip(accepted).filter(|(_, accepted)| *accepted);
         Ok(self.visitor.enrich(due.map(|(candidate, _)| &mut candidate.item).collect()).await)

@@ -92,6 +92,7 @@ pub struct Supervisor {
     limits: Rc<Limits>,
     articles: Rc<Articles>,
     governor: Rc<RefCell<Governor>>,
+    ears: Option<Rc<source::Ears>>,
     sources: BTreeMap<Name, Child<SourceActor>>,
     deliveries: BTreeMap<Name, Child<DeliveryActor>>,
     /// Records that are not yet written.
@@ -137,6 +138,7 @@ impl Supervisor {
             limits: Rc::new(Limits::new(seat.config.concurrency)),
             articles: Rc::default(),
             governor: Rc::new(RefCell::new(Governor::new(seat.config.discord))),
+            ears: None,
             sources: BTreeMap::new(),
             deliveries: BTreeMap::new(),
             unsaved: BTreeMap::new(),
@@ -213,6 +215,19 @@ impl Supervisor {
         }
     }
 
+    /// Whom the sources speak to, made with the first of them.
+    fn ears(&mut self, ctx: &Context<Self>) -> Rc<source::Ears> {
+        let ears = self.ears.get_or_insert_with(|| {
+            Rc::new(source::Ears {
+                appraiser: ctx.address().recipient(),
+                documents: ctx.address().recipient(),
+                results: ctx.address().recipient(),
+                schedule: self.seat.health.scheduled.clone(),
+            })
+        });
+        ears.clone()
+    }
+
     fn start_source(
         &mut self,
         source: &Arc<config::Source>,
@@ -235,10 +250,7 @@ impl Supervisor {
             pages: SavedPages::new(&self.seat.config.state_dir),
             articles: self.articles.clone(),
             seed: rand::Rng::next_u64(&mut self.rng),
-            appraiser: ctx.address().recipient(),
-            documents: ctx.address().recipient(),
-            results: ctx.address().recipient(),
-            schedule: self.seat.health.scheduled.clone(),
+            ears: self.ears(ctx),
             watch: DeathWatch::new(id, ctx.address().recipient()),
             log: self.seat.log.clone(),
         })

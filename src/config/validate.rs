@@ -74,6 +74,7 @@ pub(super) fn config(mut root: Table<'_>, path: &Path, options: &LoadOptions<'_>
         secrets: &secrets,
         roots: &roots,
         compiled: &compiled,
+        unfiltered: Arc::default(),
     };
     let sources: Vec<Arc<Source>> = source_tables
         .into_iter()

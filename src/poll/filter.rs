@@ -7,12 +7,7 @@ use crate::{
 
 /// An item passes if it matches any include, or there is none, and no exclude.
 pub fn passes(filter: &Filter, item: &Item) -> bool {
-    (is_empty(&filter.include) || matches(&filter.include, item)) && !matches(&filter.exclude, item)
-}
-
-fn is_empty(patterns: &Patterns) -> bool {
-    let Patterns { title, summary, link, author, category } = patterns;
-    [title, summary, link, author, category].into_iter().all(Vec::is_empty)
+    (filter.include.is_empty() || matches(&filter.include, item)) && !matches(&filter.exclude, item)
 }
 
 fn matches(patterns: &Patterns, item: &Item) -> bool {

@@ -30,6 +30,7 @@ pub(super) struct Context<'a> {
     pub(super) secrets: &'a Secrets<'a>,
     pub(super) roots: &'a Roots,
     pub(super) compiled: &'a Compiled,
+    pub(super) unfiltered: Arc<Filter>,
 }
 
 /// None where a fault was reported.
@@ -58,6 +59,12 @@ pub(super) fn source(mut table: Table<'_>, names: &mut Names, context: &Context<
     let filter = Filter {
         include: patterns(table.table("include"), context.compiled),
         exclude: patterns(table.table("exclude"), context.compiled),
+    };
+    // most sources filter nothing, and share that
+    let filter = if filter.include.is_empty() && filter.exclude.is_empty() {
+        context.unfiltered.clone()
+    } else {
+        Arc::new(filter)
     };
 
     let url = url.map(|url| {
