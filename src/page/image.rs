@@ -80,7 +80,7 @@ mod tests {
     use crate::page::dom;
 
     fn body(html: &str, find: fn(ElementRef<'_>) -> Option<&str>) -> Option<String> {
-        let html = dom::parse(html).unwrap();
+        let html = dom::parse(html, &|| false).unwrap();
         let body = html.root_element().child_elements().last().unwrap();
         let only = body.child_elements().next().unwrap();
         find(only).map(str::to_owned)
@@ -108,7 +108,7 @@ mod tests {
                 assert_eq!(body(html, image).as_deref(), expected, "{html}");
             }
         }
-        let head = dom::parse("<meta property=og:image content=https://x/a.png>").unwrap();
+        let head = dom::parse("<meta property=og:image content=https://x/a.png>", &|| false).unwrap();
         let meta = head.root_element().descendent_elements().find(|e| e.value().name() == "meta").unwrap();
         assert_eq!(image(meta), Some("https://x/a.png"));
     }
