@@ -34,8 +34,8 @@ impl Limits {
         Self { total: Arc::new(Semaphore::new(concurrency.total.clamp(1, Semaphore::MAX_PERMITS))), per_host }
     }
 
-    /// Waits for a place for an attempt at `host`. The host's comes first, so that a crowd waiting for one host takes no places
-    /// from the others.
+    /// Waits for a place for an attempt at `host`. The host's comes first, so that a crowd waiting for one host
+    /// takes no places from the others.
     pub async fn place(&self, host: &str) -> Place {
         let host = self.per_host.as_ref().map(|limit| limit.semaphore(host));
         let host = match host {

@@ -41,8 +41,8 @@ pub fn link(element: ElementRef<'_>) -> Option<&str> {
 /// Whether a text can be the address of a link or an image, and of something that is elsewhere.
 pub fn is_address(text: &str) -> bool {
     const NONE: [&str; 6] = ["javascript", "vbscript", "data", "blob", "about", "chrome"];
-    let scheme = text.split(':').next().unwrap_or_default();
-    !text.is_empty() && text != "#" && !NONE.iter().any(|none| scheme.eq_ignore_ascii_case(none))
+    let elsewhere = |(scheme, _): (&str, &str)| !NONE.iter().any(|none| scheme.eq_ignore_ascii_case(none));
+    !text.is_empty() && text != "#" && text.split_once(':').is_none_or(elsewhere)
 }
 
 /// Whether a text is an address in so many words: whole, or from the root of its site.
@@ -121,6 +121,8 @@ mod tests {
             ("<h3><a href=#>menu</a><a href='JavaScript:x()'>y</a><a href=/1>z</a></h3>", Some("/1")),
             ("<h3><a href=#top>up</a></h3>", Some("#top")),
             ("<h3>none</h3>", None),
+            ("<a href=about>us</a>", Some("about")),
+            ("<a href='about:blank'>us</a>", None),
         ] {
             assert_eq!(body(html, link).as_deref(), expected, "{html}");
         }
