@@ -179,6 +179,21 @@ fn a_host_is_visited_three_at_a_time_whatever_number_of_sources_link_to_it() {
 }
 
 #[test]
+fn a_host_that_says_too_many_requests_gets_no_more_of_them_in_that_poll() {
+    let farm = Farm::start();
+    let (feed, busy, elsewhere) = (farm.feed("feed"), farm.feed("busy"), farm.feed("elsewhere"));
+    busy.set_fault(Fault::Status(429));
+    elsewhere.set_fault(page("<meta name=author content=Ann>"));
+    feed.push([entry(&feed, 0, elsewhere.url().replace("127.0.0.1", "localhost"))]);
+    feed.push((1..=10).map(|number| entry(&feed, number, format!("{}/{number}", busy.url()))));
+    let daemon = Daemon::start(&(FAST.to_owned() + &source(&feed, "", "timeout = \"1m\"")));
+    daemon.wait("all arrive", arrived(11));
+    assert_eq!(item(&daemon, "feed item 0")["authors"], serde_json::json!(["Ann"]));
+    assert!((1..=3).contains(&busy.requests().len()), "those under way at the first answer: {}", busy.requests().len());
+    assert_eq!(daemon.log().matches("\"kind\":\"rate_limited\"").count(), 10, "{}", daemon.log());
+}
+
+#[test]
 fn an_image_is_used_only_if_it_is_one_where_that_is_asked_for() {
     let farm = Farm::start();
     let (feed, unasked) = (farm.feed("feed"), farm.feed("unasked"));
