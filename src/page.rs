@@ -47,7 +47,7 @@ pub enum Error {
     /// The document is not what its kind says: no JSON, for one.
     #[error("{0}")]
     Malformed(String),
-    /// More elements, deeper, or more values than are read.
+    /// More elements, deeper, or more values than are read, or a text that takes too long to read.
     #[error("{0}")]
     TooLarge(String),
 }
@@ -63,8 +63,8 @@ impl Error {
     }
 }
 
-/// Whether the time that reading may take is over. Asked now and then while selectors are matched, for
-/// which no other bound holds.
+/// Whether the time that reading may take is over. Asked now and then while a page is parsed and selectors are
+/// matched, for which no other bound holds.
 pub type Expired<'a> = &'a dyn Fn() -> bool;
 
 /// What is known of a document beside its bytes.

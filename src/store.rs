@@ -35,6 +35,7 @@ use crate::{
 };
 use engine::{Command, Engine, Reply};
 pub use fate::Outline;
+pub use ingest::bound;
 
 /// How a store is opened.
 #[derive(Debug, Clone)]

@@ -71,8 +71,9 @@ impl Visitor {
         }
         // a host that does not answer holds up its own items only
         let visits = stream::iter(hosts.into_values()).for_each_concurrent(HOSTS, async |jobs| {
+            let refused = &Cell::new(false);
             let jobs = stream::iter(jobs).for_each_concurrent(PER_HOST, async |(listed, item, link, done)| {
-                visit.item(item, link, listed).await;
+                visit.item(item, link, refused, listed).await;
                 done.set(true);
             });
             jobs.await;
@@ -100,10 +101,11 @@ struct Visit<'a> {
 }
 
 impl Visit<'_> {
-    /// `listed` is the image that the list had, where it is to be verified.
-    async fn item(&self, item: &mut Item, link: Option<&Url>, listed: Option<String>) {
+    /// `refused` is whether the link's host has had enough; `listed` is the image that the list had, where it
+    /// is to be verified.
+    async fn item(&self, item: &mut Item, link: Option<&Url>, refused: &Cell<bool>, listed: Option<String>) {
         let found = match link {
-            Some(link) => self.details(link).await.map_err(|failure| self.miss("details", link, failure)).ok(),
+            Some(link) => self.asked(link, refused).await.map_err(|failure| self.miss("details", link, failure)).ok(),
             None => None,
         };
         let verify = self.visitor.source.enrich.as_ref().is_some_and(|rules| rules.verify_image);
@@ -123,6 +125,19 @@ impl Visit<'_> {
                 }
             }
         }
+    }
+
+    /// The details, unless the host has said that there were too many requests: one more helps nobody.
+    async fn asked(&self, link: &Url, refused: &Cell<bool>) -> Result<Found, Failure> {
+        if refused.get() {
+            let told = "its host was not asked, for it has answered that there were too many requests";
+            return Err(Failure::fatal(ErrorKind::RateLimited, told));
+        }
+        let found = self.details(link).await;
+        if found.as_ref().is_err_and(|failure| failure.kind == ErrorKind::RateLimited) {
+            refused.set(true);
+        }
+        found
     }
 
     async fn details(&self, link: &Url) -> Result<Found, Failure> {

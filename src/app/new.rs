@@ -46,7 +46,7 @@ const AT_ONCE: usize = 4;
 /// A lead that takes longer is passed over.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long rules may be sought in a page.
+/// How long a page may be read, and rules sought in it.
 const THINKING: Duration = Duration::from_secs(10);
 
 /// A `[[source]]` as the configuration would read it.
@@ -160,7 +160,8 @@ impl<'a> Look<'a> {
             self.outcome.seen = "JSON".to_owned();
             return self.choose_rules(propose::of_json(&value), &document, None);
         }
-        match dom::parse(&text) {
+        let start = Instant::now();
+        match dom::parse(&text, &|| start.elapsed() > THINKING) {
             Ok(page) if text.contains("</") => self.look_at_page(&page, &document).await?,
             Ok(_) => {}
             Err(error) => {

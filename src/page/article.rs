@@ -49,7 +49,7 @@ pub struct Found {
 /// [`Error::TooLarge`], as for every page; [`Error::Selector`] where matching takes too long.
 pub fn read(bytes: &[u8], rules: &Enrich, given: &Given<'_>) -> Result<Found, Error> {
     let page = encoding::decode(bytes, given.content_type, given.encoding);
-    let html = dom::parse(&page)?;
+    let html = dom::parse(&page, given.expired)?;
     let base = html::base(&html, given.url);
     let within = html::within(&html, &base, given);
     let configured = configured(html.root_element(), rules, &within)?;

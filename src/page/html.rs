@@ -27,7 +27,7 @@ pub fn read(bytes: &[u8], rules: &PageRules, given: &Given<'_>) -> Result<Extrac
         return Err(Error::Malformed("the page is empty".into()));
     }
     let page = encoding::decode(bytes, given.content_type, given.encoding);
-    let html = dom::parse(&page)?;
+    let html = dom::parse(&page, given.expired)?;
     let base = base(&html, given.url);
     let within = within(&html, &base, given);
     let places = places(&html, &rules.items, &within)?;

@@ -41,8 +41,8 @@ pub fn link(element: ElementRef<'_>) -> Option<&str> {
 /// Whether a text can be the address of a link or an image, and of something that is elsewhere.
 pub fn is_address(text: &str) -> bool {
     const NONE: [&str; 6] = ["javascript", "vbscript", "data", "blob", "about", "chrome"];
-    let scheme = text.split(':').next().unwrap_or_default();
-    !text.is_empty() && text != "#" && !NONE.iter().any(|none| scheme.eq_ignore_ascii_case(none))
+    let elsewhere = |(scheme, _): (&str, &str)| !NONE.iter().any(|none| scheme.eq_ignore_ascii_case(none));
+    !text.is_empty() && text != "#" && text.split_once(':').is_none_or(elsewhere)
 }
 
 /// Whether a text is an address in so many words: whole, or from the root of its site.
@@ -80,7 +80,7 @@ mod tests {
     use crate::page::dom;
 
     fn body(html: &str, find: fn(ElementRef<'_>) -> Option<&str>) -> Option<String> {
-        let html = dom::parse(html).unwrap();
+        let html = dom::parse(html, &|| false).unwrap();
         let body = html.root_element().child_elements().last().unwrap();
         let only = body.child_elements().next().unwrap();
         find(only).map(str::to_owned)
@@ -108,7 +108,7 @@ mod tests {
                 assert_eq!(body(html, image).as_deref(), expected, "{html}");
             }
         }
-        let head = dom::parse("<meta property=og:image content=https://x/a.png>").unwrap();
+        let head = dom::parse("<meta property=og:image content=https://x/a.png>", &|| false).unwrap();
         let meta = head.root_element().descendent_elements().find(|e| e.value().name() == "meta").unwrap();
         assert_eq!(image(meta), Some("https://x/a.png"));
     }
@@ -121,6 +121,8 @@ mod tests {
             ("<h3><a href=#>menu</a><a href='JavaScript:x()'>y</a><a href=/1>z</a></h3>", Some("/1")),
             ("<h3><a href=#top>up</a></h3>", Some("#top")),
             ("<h3>none</h3>", None),
+            ("<a href=about>us</a>", Some("about")),
+            ("<a href='about:blank'>us</a>", None),
         ] {
             assert_eq!(body(html, link).as_deref(), expected, "{html}");
         }

@@ -55,7 +55,7 @@ pub fn read(bytes: &[u8], rules: &JsonRules, given: &Given<'_>) -> Result<Extrac
 
 /// The JSON in an element of a page.
 fn embedded(page: &str, css: &Css, given: &Given<'_>) -> Result<String, Error> {
-    let html = dom::parse(page)?;
+    let html = dom::parse(page, given.expired)?;
     let within = Within::new(given.url, Region::Unknown, given.expired);
     for element in html.tree.root().descendants().filter_map(ElementRef::wrap) {
         within.looked(css)?;

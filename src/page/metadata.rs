@@ -200,7 +200,8 @@ fn paragraph(element: ElementRef<'_>) -> Option<String> {
 /// Plain text of what is commonly escaped once too often, or holds tags.
 fn plain(text: &str) -> String {
     let text = &text[..text.floor_char_boundary(LOOKED_AT)];
-    let html = text.contains(['&', '<']).then(|| dom::parse(text).ok()).flatten();
+    // so short a text is soon read, whatever stands in it
+    let html = text.contains(['&', '<']).then(|| dom::parse(text, &|| false).ok()).flatten();
     html.map_or_else(|| fold(text.trim().into()).into_owned(), |html| text::of(html.root_element()))
 }
 

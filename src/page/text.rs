@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     fn text(html: &str) -> String {
-        of(crate::page::dom::parse(html).unwrap().root_element())
+        of(crate::page::dom::parse(html, &|| false).unwrap().root_element())
     }
 
     #[test]
@@ -124,9 +124,9 @@ mod tests {
 
     #[test]
     fn html_beyond_all_use_is_none() {
-        let html = crate::page::dom::parse("<p>a<b>c</b></p>").unwrap();
+        let html = crate::page::dom::parse("<p>a<b>c</b></p>", &|| false).unwrap();
         assert_eq!(inner_html(html.root_element()).unwrap(), "<head></head><body><p>a<b>c</b></p></body>");
-        let long = crate::page::dom::parse(&"x".repeat(LONGEST_HTML)).unwrap();
+        let long = crate::page::dom::parse(&"x".repeat(LONGEST_HTML), &|| false).unwrap();
         assert_eq!(inner_html(long.root_element()), None);
     }
 

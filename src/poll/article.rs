@@ -8,12 +8,13 @@ use std::{
 use url::Url;
 
 use crate::{
-    model::Failure,
+    model::{Failure, Item},
     page::{self, Expired, Given, article, rules::Enrich},
     poll::document,
+    store,
 };
 
-pub use crate::page::article::{Found, merge};
+pub use crate::page::article::Found;
 
 /// What reading a page needs to know.
 #[derive(Debug, Clone)]
@@ -47,6 +48,12 @@ pub fn read(input: &Input, expired: Expired<'_>) -> Result<Found, Failure> {
     })
 }
 
+/// Adds what was found to the item, as much of it as will be stored: many items wait for the last of them.
+pub fn merge(item: &mut Item, found: Found) {
+    article::merge(item, found);
+    store::bound(item);
+}
+
 fn guarded(read: impl FnOnce() -> Result<Found, page::Error>) -> Result<Found, Failure> {
     let read = catch_unwind(AssertUnwindSafe(read)).map_err(|cause| document::panicked(&*cause))?;
     read.map_err(|error| Failure::fatal(error.kind(), error.to_string()))
@@ -56,6 +63,17 @@ fn guarded(read: impl FnOnce() -> Result<Found, page::Error>) -> Result<Found, F
 mod tests {
     use super::*;
     use crate::model::ErrorKind;
+
+    #[test]
+    fn an_item_takes_no_more_from_its_page_than_is_stored() {
+        let authors = (0..200).map(|n| format!("{n}{}", "名".repeat(20_000))).collect();
+        let summary = Some("名".repeat(20_000));
+        let configured = article::Details { authors, summary, ..article::Details::default() };
+        let mut item = Item::default();
+        merge(&mut item, Found { configured, ..Found::default() });
+        let bytes = item.authors.iter().map(String::len).sum::<usize>() + item.summary.map_or(0, |text| text.len());
+        assert!((32 << 10..64 << 10).contains(&bytes), "{bytes}");
+    }
 
     #[test]
     fn a_panic_is_a_failure_of_this_page() {

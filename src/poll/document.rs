@@ -64,8 +64,8 @@ pub struct Input {
 /// How a body is read. A plain function, so that it may run on any thread; tests put in their own.
 pub type Read = fn(&Input, Expired<'_>) -> Result<Parsed, Failure>;
 
-/// How long reading may take. Only selectors can come near it. A daemon that is told to end waits for what
-/// is being read, and has 5 s.
+/// How long reading may take. Only a page can come near it: what selectors cost, and a tag without end. A daemon
+/// that is told to end waits for what is being read, and has 5 s.
 pub const LONGEST_READ: Duration = Duration::from_secs(3);
 
 /// Reads a body as its source's kind has it; `expired` tells when [`LONGEST_READ`] is over.

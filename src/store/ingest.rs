@@ -58,7 +58,9 @@ pub(super) fn ingest(database: &Database, group: &mut Group, ingest: Ingest) -> 
     for index in identity::delivery_order(&times) {
         let Some((Fate::Accepted, candidate)) = passing.get_mut(index).and_then(Option::take) else { continue };
         let strongest = keys.get(candidate.index).map_or(0, Keys::strongest);
-        let delivery = Delivery::new(&source, strongest, bounded(candidate.item), at);
+        let mut item = candidate.item;
+        bound(&mut item);
+        let delivery = Delivery::new(&source, strongest, item, at);
         let json = serde_json::to_string(&delivery).map_err(|error| Fault::Damaged(error.to_string()))?;
         for destination in &source.to {
             outbox::push(database, group, destination, at, &json);
@@ -107,8 +109,8 @@ fn seconds(second: i64) -> u32 {
     u32::try_from(second.max(0)).unwrap_or(u32::MAX - 1)
 }
 
-/// An item of a bounded size: sled does not like large values, and no destination shows more.
-fn bounded(mut item: Item) -> Item {
+/// Cuts an item to a bounded size: sled does not like large values, and no destination shows more.
+pub fn bound(item: &mut Item) {
     for text in
         [&mut item.id, &mut item.title, &mut item.link, &mut item.summary, &mut item.image].into_iter().flatten()
     {
@@ -127,12 +129,12 @@ fn bounded(mut item: Item) -> Item {
         item.extra.pop_last();
     }
     item.extra.values_mut().for_each(|text| cut(text, 512));
-    item
 }
 
 fn cut(text: &mut String, most: usize) {
     if text.len() > most {
         text.truncate(text.floor_char_boundary(most));
+        text.shrink_to_fit();
     }
 }
 

@@ -82,12 +82,11 @@ fn a_page_that_fails_costs_its_details_and_nothing_else() {
     let half =
         "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 999\r\n\r\n<meta name=author content=Ann>";
     let faults = [
-        ("hang", Fault::Hang, "timeout"),
         ("half", Fault::Raw(half.into()), "closed_early"),
         ("missing", Fault::Status(404), "http_404"),
         ("broken", Fault::ResetBefore, "connection_reset"),
         ("picture", Fault::Document(b"\x89PNG".into(), "image/png".into()), "malformed"),
-        ("large", page(format!("<p {}>", "a ".repeat(100_000))), "too_large"),
+        ("large", page("<i>".repeat(200_000)), "too_large"),
     ];
     for (number, (name, fault, _)) in faults.iter().enumerate() {
         let article = farm.feed(name);
@@ -97,10 +96,18 @@ fn a_page_that_fails_costs_its_details_and_nothing_else() {
     let well = farm.feed("well");
     well.set_fault(page("<meta name=author content=Ann>"));
     feed.push([entry(&feed, 90, well.url()), entry(&feed, 91, "no address"), entry(&feed, 92, "ftp://x/")]);
+    // one that never ends is of a source that does not wait for long
+    let (late, hanging) = (farm.feed("late"), farm.feed("hanging"));
+    hanging.set_fault(Fault::Hang);
+    late.push([entry(&late, 1, hanging.url())]);
     // the deadline of the visits is theirs: a request for the feed itself may take long
-    let config = FAST.to_owned() + &source(&feed, "timeout = \"1h\"", "timeout = \"2s\"");
+    let config = FAST.to_owned()
+        + &source(&feed, "", "timeout = \"1m\"")
+        + &source(&late, "timeout = \"1h\"", "timeout = \"200ms\"");
     let mut daemon = Daemon::start(&config);
-    daemon.wait("all arrive", arrived(faults.len() + 3));
+    daemon.wait("all arrive", arrived(faults.len() + 4));
+    assert_eq!(item(&daemon, "late item 1")["authors"], serde_json::json!([]));
+    assert!(hanging.requests().len() <= 1 && daemon.log().contains("\"kind\":\"timeout\""), "{}", daemon.log());
     assert_eq!(item(&daemon, "feed item 90")["authors"], serde_json::json!(["Ann"]));
     for (number, (name, _, kind)) in faults.iter().enumerate() {
         assert_eq!(item(&daemon, &format!("feed item {number}"))["authors"], serde_json::json!([]));
@@ -108,8 +115,10 @@ fn a_page_that_fails_costs_its_details_and_nothing_else() {
         assert!(daemon.log().contains(&format!("\"kind\":\"{kind}\"")), "{name}: {}", daemon.log());
     }
     // none of this is a fault of the source's
-    let source = daemon.source("feed");
-    assert_eq!((&source["failures"], &source["status"]), (&0.into(), &"ok".into()), "{source:#}");
+    for name in ["feed", "late"] {
+        let source = daemon.source(name);
+        assert_eq!((&source["failures"], &source["status"]), (&0.into(), &"ok".into()), "{source:#}");
+    }
     daemon.terminate();
 }
 
@@ -170,6 +179,21 @@ fn a_host_is_visited_three_at_a_time_whatever_number_of_sources_link_to_it() {
 }
 
 #[test]
+fn a_host_that_says_too_many_requests_gets_no_more_of_them_in_that_poll() {
+    let farm = Farm::start();
+    let (feed, busy, elsewhere) = (farm.feed("feed"), farm.feed("busy"), farm.feed("elsewhere"));
+    busy.set_fault(Fault::Status(429));
+    elsewhere.set_fault(page("<meta name=author content=Ann>"));
+    feed.push([entry(&feed, 0, elsewhere.url().replace("127.0.0.1", "localhost"))]);
+    feed.push((1..=10).map(|number| entry(&feed, number, format!("{}/{number}", busy.url()))));
+    let daemon = Daemon::start(&(FAST.to_owned() + &source(&feed, "", "timeout = \"1m\"")));
+    daemon.wait("all arrive", arrived(11));
+    assert_eq!(item(&daemon, "feed item 0")["authors"], serde_json::json!(["Ann"]));
+    assert!((1..=3).contains(&busy.requests().len()), "those under way at the first answer: {}", busy.requests().len());
+    assert_eq!(daemon.log().matches("\"kind\":\"rate_limited\"").count(), 10, "{}", daemon.log());
+}
+
+#[test]
 fn an_image_is_used_only_if_it_is_one_where_that_is_asked_for() {
     let farm = Farm::start();
     let (feed, unasked) = (farm.feed("feed"), farm.feed("unasked"));
@@ -177,7 +201,6 @@ fn an_image_is_used_only_if_it_is_one_where_that_is_asked_for() {
         ("good", Some(Fault::Document(b"\x89PNG".into(), "image/png".into()))),
         ("html", Some(Fault::Html)),
         ("gone", Some(Fault::Status(404))),
-        ("slow", Some(Fault::Hang)),
     ];
     for (number, (name, fault)) in images.iter().enumerate() {
         let (article, image) = (farm.feed(&format!("{name}-page")), farm.feed(name));
@@ -186,9 +209,19 @@ fn an_image_is_used_only_if_it_is_one_where_that_is_asked_for() {
         feed.push([entry(&feed, number, article.url())]);
         unasked.push([entry(&unasked, number, article.url())]);
     }
-    let verify = "verify_image = true\ntimeout = \"2s\"";
-    let daemon = Daemon::start(&(FAST.to_owned() + &source(&feed, "", verify) + &source(&unasked, "", "")));
-    daemon.wait("all arrive", arrived(8));
+    // one that never comes is no image either
+    let (late, hanging) = (farm.feed("late"), farm.feed("hanging"));
+    hanging.set_fault(Fault::Hang);
+    farm.feed("late-page").set_fault(page("<meta property=og:image content=/hanging>"));
+    late.push([entry(&late, 1, farm.feed("late-page").url())]);
+    let verify = |timeout| format!("verify_image = true\ntimeout = \"{timeout}\"");
+    let config = FAST.to_owned()
+        + &source(&feed, "", &verify("1m"))
+        + &source(&unasked, "", "timeout = \"1m\"")
+        + &source(&late, "", &verify("200ms"));
+    let daemon = Daemon::start(&config);
+    daemon.wait("all arrive", arrived(7));
+    assert_eq!(item(&daemon, "late item 1")["image"], Value::Null);
     for (number, (name, _)) in images.iter().enumerate() {
         let image = Value::from(format!("http://{}/{name}", farm.address()));
         assert_eq!(item(&daemon, &format!("unasked item {number}"))["image"], image);

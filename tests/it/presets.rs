@@ -274,7 +274,7 @@ fn a_wikis_recent_changes_by_feed() {
 fn an_article_of_ann_adds_what_the_list_does_not_have() {
     let source = source("anime-pages.toml", "ann-page");
     let enrich = source.enrich.as_ref().unwrap();
-    let tree = dom::parse(&page("ann-article.html")).unwrap();
+    let tree = dom::parse(&page("ann-article.html"), &|| false).unwrap();
     let url = Url::parse("https://www.animenewsnetwork.com/news/2026-01-09/a-first-trailer/.238699").unwrap();
     let within = Within::new(&url, Region::Unknown, &|| false);
     let of = |rule: &Option<Rule<Css>>, kind| {
@@ -287,7 +287,7 @@ fn an_article_of_ann_adds_what_the_list_does_not_have() {
     assert_eq!(of(&enrich.published, Kind::Date), "2026-01-09T21:14:30Z");
     assert_eq!(of(&enrich.image, Kind::Image), "https://cdn.example/thumbnails/max1200x630/238699/poster.jpg");
     assert_eq!(of(&enrich.video, Kind::Link), "https://www.youtube.com/watch?v=a1B2_c3-D4e");
-    let without = dom::parse("<div class=meat><p>No film here.</p></div>").unwrap();
+    let without = dom::parse("<div class=meat><p>No film here.</p></div>", &|| false).unwrap();
     let video = enrich.video.as_ref().unwrap();
     assert_eq!(field::first(without.root_element(), video, Kind::Link, &within).unwrap(), None);
 }

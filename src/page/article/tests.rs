@@ -1,3 +1,5 @@
+use std::cell::Cell;
+
 use url::Url;
 
 use super::*;
@@ -15,21 +17,18 @@ fn rules() -> Enrich {
     }
 }
 
-fn found(page: &str, rules: &Enrich, expired: bool) -> Result<Found, Error> {
+/// With time enough to look at the clock so often.
+fn found(page: &str, rules: &Enrich, looks: u32) -> Result<Found, Error> {
     let url = Url::parse("https://news.example/2026/a.html").unwrap();
-    let given = Given {
-        content_type: None,
-        encoding: None,
-        url: &url,
-        may_be_empty: true,
-        before: None,
-        expired: &move || expired,
-    };
+    let left = Cell::new(looks);
+    let expired = || left.replace(left.get().saturating_sub(1)) == 0;
+    let given =
+        Given { content_type: None, encoding: None, url: &url, may_be_empty: true, before: None, expired: &expired };
     read(page.as_bytes(), rules, &given)
 }
 
 fn automatic(page: &str) -> Details {
-    found(page, &rules(), false).unwrap().automatic
+    found(page, &rules(), u32::MAX).unwrap().automatic
 }
 
 fn rule(css: &str, what: What) -> Option<Rule<Css>> {
@@ -151,11 +150,11 @@ fn hostile_pages_say_nothing_and_cost_little() {
         assert_eq!(automatic(&page).summary, None);
     }
     let deep = "<div>".repeat(1_000_000);
-    assert!(matches!(found(&deep, &rules(), false), Err(Error::TooLarge(_))));
-    assert_eq!(found(&format!("<p>{LONG}"), &rules(), true), Ok(Found::default()));
+    assert!(matches!(found(&deep, &rules(), u32::MAX), Err(Error::TooLarge(_))));
+    assert_eq!(found(&format!("<p>{LONG}"), &rules(), 1), Ok(Found::default()));
     let slow = Enrich { image: rule("div img", What::Natural), ..rules() };
     let many = "<div>".repeat(200);
-    assert!(matches!(found(&many, &slow, true), Err(Error::Selector(told)) if told.contains("too long")));
+    assert!(matches!(found(&many, &slow, 1), Err(Error::Selector(told)) if told.contains("too long")));
 }
 
 fn all(tag: &str) -> Details {
@@ -216,8 +215,8 @@ fn configured_selectors_read_as_the_fields_of_a_list() {
         published: time("2026-01-09T21:14:00Z"),
         video: Some("https://www.youtube.com/watch?v=abcdefghijk".into()),
     };
-    assert_eq!(found(page, &rules, false).unwrap().configured, expected);
-    assert_eq!(found("<p>nothing", &rules, false).unwrap().configured, Details::default());
+    assert_eq!(found(page, &rules, u32::MAX).unwrap().configured, expected);
+    assert_eq!(found("<p>nothing", &rules, u32::MAX).unwrap().configured, Details::default());
 }
 
 #[test]

@@ -2,7 +2,7 @@ use super::*;
 use crate::page::dom;
 
 fn leads(page: &str, url: &str) -> Vec<String> {
-    let html = dom::parse(page).unwrap();
+    let html = dom::parse(page, &|| false).unwrap();
     let leads = of_page(&html, &Url::parse(url).unwrap());
     leads.iter().map(|lead| format!("{:?} {}", lead.found, lead.url)).collect()
 }
@@ -20,7 +20,7 @@ fn feeds_are_named_by_links_of_their_type() {
         leads(page, "https://news.example/"),
         ["Named https://news.example/blog/rss", "Named https://feeds.example/a"]
     );
-    let html = dom::parse(page).unwrap();
+    let html = dom::parse(page, &|| false).unwrap();
     let titles: Vec<_> = of_page(&html, &Url::parse("https://news.example/").unwrap());
     assert_eq!(titles[0].title.as_deref(), Some("Our news"));
 }
@@ -82,7 +82,7 @@ fn a_page_that_names_a_thousand_feeds_gives_a_few() {
 
 #[test]
 fn a_page_is_called_by_its_title_or_its_site() {
-    let title = |page: &str| title(&dom::parse(page).unwrap());
+    let title = |page: &str| title(&dom::parse(page, &|| false).unwrap());
     assert_eq!(title("<title> Old\n news </title><svg><title>x</title></svg>").as_deref(), Some("Old news"));
     assert_eq!(title("<title></title><meta property=og:site_name content=Sheet>").as_deref(), Some("Sheet"));
     assert_eq!(title("<p>text").as_deref(), None);

@@ -7,7 +7,7 @@ use super::*;
 use crate::page::dom;
 
 fn proposals(page: &str) -> Vec<Proposal> {
-    let html = dom::parse(page).unwrap();
+    let html = dom::parse(page, &|| false).unwrap();
     of_page(&html, &Url::parse("https://news.example/latest/").unwrap(), &|| false)
 }
 
@@ -282,7 +282,7 @@ fn json() {
 #[test]
 fn a_clock_that_has_run_out_ends_it() {
     let news = each(20, |n, title| format!("<article><a href=/{n}>{title}</a></article>"));
-    let html = dom::parse(&news).unwrap();
+    let html = dom::parse(&news, &|| false).unwrap();
     let url = Url::parse("https://news.example/").unwrap();
     assert_eq!(of_page(&html, &url, &|| true), []);
     // and in the middle of it

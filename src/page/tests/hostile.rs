@@ -40,13 +40,17 @@ fn items_within_items_do_not_multiply() {
 #[test]
 fn what_takes_too_long_is_given_up() {
     let page = "<i></i>".repeat(50_000);
+    let all_rules = page_rules(&everything());
+    let read = with_given(&after(3), |given| super::super::html::read(page.as_bytes(), &all_rules, given));
+    assert!(matches!(read, Err(Error::TooLarge(told)) if told.contains("takes too long")));
+    // to read its text takes 86 looks at the clock
     for items in ["* ~ * ~ b", "b ~ i ~ i", "i:nth-last-child(3n + 1) ~ b", "i"] {
         let rules = page_rules(&json!({ "items": items, "title": ":self" }));
-        let read = with_given(&after(3), |given| super::super::html::read(page.as_bytes(), &rules, given));
+        let read = with_given(&after(90), |given| super::super::html::read(page.as_bytes(), &rules, given));
         assert_eq!(told(read), format!("source[x].items (line 7, column 3): {items:?} takes too long"));
     }
     let rules = page_rules(&json!({ "items": "body", "title": { "const": "x" }, "link": "b ~ a" }));
-    let read = with_given(&after(900), |given| super::super::html::read(page.as_bytes(), &rules, given));
+    let read = with_given(&after(990), |given| super::super::html::read(page.as_bytes(), &rules, given));
     assert_eq!(told(read), "source[x].link (line 7, column 3): \"b ~ a\" takes too long");
     let rules = json_rules(&json!({ "items": "", "title": "$..x" }));
     let json = format!("[{}0]", "{},".repeat(1000));
