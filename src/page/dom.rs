@@ -57,7 +57,7 @@ pub fn parse(text: &str) -> Result<Html, Error> {
         let work = sink.work();
         words = if work == before { words + piece.split_ascii_whitespace().count() } else { 0 };
         if words > MOST_WORDS {
-            return Err(Error::TooLarge(format!("an element of the page has more than {MOST_WORDS} attributes")));
+            return Err(too_many_attributes());
         }
         before = work;
         rest = tail;
@@ -68,6 +68,10 @@ pub fn parse(text: &str) -> Result<Html, Error> {
         depth if depth > DEEPEST => Err(too_deep()),
         _ => Ok(html),
     }
+}
+
+fn too_many_attributes() -> Error {
+    Error::TooLarge(format!("an element of the page has more than {MOST_WORDS} attributes"))
 }
 
 fn too_deep() -> Error {
@@ -91,11 +95,19 @@ struct Counting {
     tree: HtmlTreeSink,
     nodes: Cell<usize>,
     looks: Cell<u64>,
+    /// Attributes that `<html>` and `<body>` were given afterwards, by tags that repeat them: each is
+    /// compared with all before.
+    added: Cell<usize>,
 }
 
 impl Counting {
     fn new() -> Self {
-        Self { tree: HtmlTreeSink::new(Html::new_document()), nodes: Cell::new(0), looks: Cell::new(0) }
+        Self {
+            tree: HtmlTreeSink::new(Html::new_document()),
+            nodes: Cell::new(0),
+            looks: Cell::new(0),
+            added: Cell::new(0),
+        }
     }
 
     fn made(&self, nodes: usize) {
@@ -114,6 +126,9 @@ impl Counting {
     fn check(&self) -> Result<(), Error> {
         if self.nodes.get() > MOST_NODES {
             return Err(Error::TooLarge(format!("the page has more than {MOST_NODES} elements, texts and attributes")));
+        }
+        if self.added.get() > MOST_WORDS {
+            return Err(too_many_attributes());
         }
         // what it takes to be looked at so often is elements that nobody closes
         if self.looks.get() > MOST_LOOKS { Err(too_deep()) } else { Ok(()) }
@@ -200,6 +215,7 @@ impl TreeSink for Counting {
 
     fn add_attrs_if_missing(&self, target: &Id, attributes: Vec<Attribute>) {
         self.made(attributes.len());
+        self.added.set(self.added.get() + attributes.len());
         self.tree.add_attrs_if_missing(target, attributes);
     }
 
@@ -230,6 +246,8 @@ mod tests {
         for page in ["<div>".repeat(1_000_000), "<i>".repeat(2_000_000), "<p><b>".repeat(500_000)] {
             assert!(matches!(parse(&page), Err(Error::TooLarge(_))));
         }
+        let added: String = (0..20_000).map(|n| format!("<body a{n}>")).collect();
+        assert!(matches!(parse(&added), Err(Error::TooLarge(_))));
         let long = format!("<p data-words='{}'>", "word ".repeat(10_000));
         assert!(parse(&long).is_ok());
         assert!(parse(&"<p>text</p>".repeat(50_000)).is_ok());
