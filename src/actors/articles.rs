@@ -27,8 +27,6 @@ const PAGES: usize = 4 << 20;
 const IMAGES: usize = 1 << 20;
 /// A page may change, and an address may come to mean something else.
 const LONGEST: Duration = Duration::from_secs(3600);
-/// Pages taken apart at a time, for each may take sixty megabytes.
-const PARSERS: usize = 2;
 
 /// A page as it came.
 #[derive(Debug, Clone)]
@@ -46,29 +44,30 @@ pub struct Articles {
     pages: Once<Page>,
     images: Once<Rc<str>>,
     hosts: RefCell<HashMap<String, Weak<Semaphore>>>,
-    parsers: Arc<Semaphore>,
 }
 
 impl Default for Articles {
     fn default() -> Self {
-        Self {
-            pages: Once::new(PAGES),
-            images: Once::new(IMAGES),
-            hosts: RefCell::default(),
-            parsers: Arc::new(Semaphore::new(PARSERS)),
-        }
+        Self { pages: Once::new(PAGES), images: Once::new(IMAGES), hosts: RefCell::default() }
     }
 }
 
 impl Articles {
-    /// The page at `url`, as the source of `fetcher` gets it.
+    /// The page at `url`, as the source of `fetcher` gets it. Its answer may take `patience`, waiting for a
+    /// place not counted.
     ///
     /// # Errors
-    /// Those of [`Fetcher::visit`].
-    pub async fn page(&self, url: &Url, fetcher: &Fetcher, limits: &Limits) -> Result<Page, Failure> {
+    /// Those of [`Fetcher::visit`], and `timeout` when it took longer.
+    pub async fn page(
+        &self,
+        url: &Url,
+        fetcher: &Fetcher,
+        limits: &Limits,
+        patience: Duration,
+    ) -> Result<Page, Failure> {
         let fetch = async || {
             let _place = self.place(url, limits).await;
-            let document = fetcher.visit(url).await?;
+            let document = within(patience, fetcher.visit(url)).await?;
             let page = Page { body: document.body, content_type: document.content_type, url: document.final_url };
             let bytes = page.body.len();
             Ok((page, bytes))
@@ -76,14 +75,20 @@ impl Articles {
         self.pages.get(fetcher.mark(url), fetch).await
     }
 
-    /// Asks whether there is an image at `url`.
+    /// Asks whether there is an image at `url`, within `patience` likewise.
     ///
     /// # Errors
-    /// Those of [`Fetcher::media_type`]; `malformed` if it is something else.
-    pub async fn image(&self, url: &Url, fetcher: &Fetcher, limits: &Limits) -> Result<(), Failure> {
+    /// Those of [`Fetcher::media_type`], and `timeout`; `malformed` if it is something else.
+    pub async fn image(
+        &self,
+        url: &Url,
+        fetcher: &Fetcher,
+        limits: &Limits,
+        patience: Duration,
+    ) -> Result<(), Failure> {
         let fetch = async || {
             let _place = self.place(url, limits).await;
-            let media_type: Rc<str> = fetcher.media_type(url).await?.into();
+            let media_type: Rc<str> = within(patience, fetcher.media_type(url)).await?.into();
             let bytes = media_type.len();
             Ok((media_type, bytes))
         };
@@ -92,12 +97,6 @@ impl Articles {
             true => Ok(()),
             false => Err(Failure::fatal(ErrorKind::Malformed, format!("{media_type:?} is no image"))),
         }
-    }
-
-    /// Waits for the turn to take a page apart.
-    pub async fn parser(&self) -> Option<OwnedSemaphorePermit> {
-        // a semaphore that is never closed always gives
-        self.parsers.clone().acquire_owned().await.ok()
     }
 
     /// Waits for a place at the host, then for one among all attempts.
@@ -118,6 +117,13 @@ impl Articles {
         hosts.insert(host.to_owned(), Arc::downgrade(&semaphore));
         semaphore
     }
+}
+
+async fn within<T>(patience: Duration, answer: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::time::timeout(patience, answer).await.unwrap_or_else(|_| {
+        let message = format!("no answer within {:.1} s", patience.as_secs_f64());
+        Err(Failure::transient(ErrorKind::Timeout, message))
+    })
 }
 
 /// Fetches each thing once: who asks meanwhile waits for the same answer, who asks later gets it from memory.

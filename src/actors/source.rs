@@ -483,7 +483,8 @@ impl Poll {
             return Ok(Got::Same { etag, last_modified });
         }
         // what selectors cost is up to the page
-        let elsewhere = body.len() > INLINE_READ || !matches!(self.source.kind, config::SourceKind::Feed);
+        let is_page = !matches!(self.source.kind, config::SourceKind::Feed);
+        let elsewhere = body.len() > INLINE_READ || is_page;
         let input =
             Input { body, content_type, url: final_url, source: self.source.clone(), window: self.window.clone() };
         let read = self.read;
@@ -496,7 +497,12 @@ impl Poll {
             }
         };
         let parsed = if elsewhere {
-            let task = tokio::task::spawn_blocking(reading);
+            let turn = if is_page { self.limits.parser().await } else { None };
+            let task = tokio::task::spawn_blocking(move || {
+                let parsed = reading();
+                drop(turn);
+                parsed
+            });
             task.await.unwrap_or_else(|error| Err(Failure::fatal(ErrorKind::Panic, error.to_string())))
         } else {
             reading()
