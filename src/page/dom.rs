@@ -159,7 +159,7 @@ impl TreeSink for Counting {
     }
 
     fn create_element(&self, name: QualName, attributes: Vec<Attribute>, flags: ElementFlags) -> Id {
-        self.made(1 + attributes.len());
+        self.made(1 + attributes.len() + usize::from(flags.template));
         self.tree.create_element(name, attributes, flags)
     }
 
@@ -246,6 +246,7 @@ mod tests {
         for page in ["<div>".repeat(1_000_000), "<i>".repeat(2_000_000), "<p><b>".repeat(500_000)] {
             assert!(matches!(parse(&page), Err(Error::TooLarge(_))));
         }
+        assert!(matches!(parse(&"<template></template>".repeat(150_000)), Err(Error::TooLarge(_))));
         let added: String = (0..20_000).map(|n| format!("<body a{n}>")).collect();
         assert!(matches!(parse(&added), Err(Error::TooLarge(_))));
         let long = format!("<p data-words='{}'>", "word ".repeat(10_000));
