@@ -20,7 +20,7 @@ use crate::{
     model::{ErrorKind, Failure},
     resilience::{
         backoff::{Backoff, jittered},
-        breaker::{Admission, Phase},
+        breaker::{self, Admission, Phase},
     },
     store::SourceRecord,
 };
@@ -196,7 +196,8 @@ impl Poller {
 }
 
 /// Takes over what was kept of a source: validators, body hash and what the rules matched only if they were
-/// of the same `fingerprint` (URL, kind, rules, encoding, headers, parser version), and `gone` likewise.
+/// of the same `fingerprint` (URL, kind, rules, encoding, headers, parser version), `gone`, the breaker
+/// and the schedule likewise: it was something else that failed, and whoever mends a source wants to see it go.
 pub fn adopt(mut record: SourceRecord, fingerprint: u64) -> SourceRecord {
     if record.fingerprint != fingerprint {
         record = SourceRecord {
@@ -206,6 +207,8 @@ pub fn adopt(mut record: SourceRecord, fingerprint: u64) -> SourceRecord {
             body_hash: None,
             gone: None,
             matched: None,
+            breaker: breaker::Breaker::default(),
+            next_poll: None,
             ..record
         };
     }
@@ -338,6 +341,20 @@ mod tests {
         assert_eq!(adopt(poller.record.clone(), 7).gone, Some(7));
         poller.record = adopt(poller.record.clone(), 8);
         assert!(matches!(poller.due(at(9999)), Due::Poll { .. }));
+    }
+
+    #[test]
+    fn mended_rules_are_tried_at_once() {
+        let mut poller = poller();
+        poller.record = adopt(SourceRecord::default(), 7);
+        let drifted = Failure::fatal(ErrorKind::Selector, "\"h3\" matches nothing");
+        for start in [0, 300, 600] {
+            poller.finished(at(start), at(start), End::Failed(&drifted), &mut rng());
+        }
+        poller.record = adopt(poller.record.clone(), 7);
+        assert_eq!(poller.due(at(700)), Due::Wait(seconds(200)));
+        poller.record = adopt(poller.record.clone(), 8);
+        assert_eq!(poller.due(at(700)), Due::Poll { attempts: 3 });
     }
 
     #[test]

@@ -53,14 +53,21 @@ impl Default for Articles {
 }
 
 impl Articles {
-    /// The page at `url`, as the source of `fetcher` gets it.
+    /// The page at `url`, as the source of `fetcher` gets it. Its answer may take `patience`, waiting for a
+    /// place not counted.
     ///
     /// # Errors
-    /// Those of [`Fetcher::visit`].
-    pub async fn page(&self, url: &Url, fetcher: &Fetcher, limits: &Limits) -> Result<Page, Failure> {
+    /// Those of [`Fetcher::visit`], and `timeout` when it took longer.
+    pub async fn page(
+        &self,
+        url: &Url,
+        fetcher: &Fetcher,
+        limits: &Limits,
+        patience: Duration,
+    ) -> Result<Page, Failure> {
         let fetch = async || {
             let _place = self.place(url, limits).await;
-            let document = fetcher.visit(url).await?;
+            let document = within(patience, fetcher.visit(url)).await?;
             let page = Page { body: document.body, content_type: document.content_type, url: document.final_url };
             let bytes = page.body.len();
             Ok((page, bytes))
@@ -68,14 +75,20 @@ impl Articles {
         self.pages.get(fetcher.mark(url), fetch).await
     }
 
-    /// Asks whether there is an image at `url`.
+    /// Asks whether there is an image at `url`, within `patience` likewise.
     ///
     /// # Errors
-    /// Those of [`Fetcher::media_type`]; `malformed` if it is something else.
-    pub async fn image(&self, url: &Url, fetcher: &Fetcher, limits: &Limits) -> Result<(), Failure> {
+    /// Those of [`Fetcher::media_type`], and `timeout`; `malformed` if it is something else.
+    pub async fn image(
+        &self,
+        url: &Url,
+        fetcher: &Fetcher,
+        limits: &Limits,
+        patience: Duration,
+    ) -> Result<(), Failure> {
         let fetch = async || {
             let _place = self.place(url, limits).await;
-            let media_type: Rc<str> = fetcher.media_type(url).await?.into();
+            let media_type: Rc<str> = within(patience, fetcher.media_type(url)).await?.into();
             let bytes = media_type.len();
             Ok((media_type, bytes))
         };
@@ -104,6 +117,13 @@ impl Articles {
         hosts.insert(host.to_owned(), Arc::downgrade(&semaphore));
         semaphore
     }
+}
+
+async fn within<T>(patience: Duration, answer: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::time::timeout(patience, answer).await.unwrap_or_else(|_| {
+        let message = format!("no answer within {:.1} s", patience.as_secs_f64());
+        Err(Failure::transient(ErrorKind::Timeout, message))
+    })
 }
 
 /// Fetches each thing once: who asks meanwhile waits for the same answer, who asks later gets it from memory.

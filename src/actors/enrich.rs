@@ -7,6 +7,7 @@ use std::{
     collections::BTreeMap,
     rc::Rc,
     sync::Arc,
+    time::Duration,
 };
 
 use futures_util::{StreamExt, stream};
@@ -72,8 +73,9 @@ impl Visitor {
         // a host that does not answer holds up its own items only
         let visits = stream::iter(hosts.into_values()).for_each_concurrent(HOSTS, async |jobs| {
             let refused = &Cell::new(false);
+            let patience = share(time, jobs.len());
             let jobs = stream::iter(jobs).for_each_concurrent(PER_HOST, async |(listed, item, link, done)| {
-                visit.item(item, link, refused, listed).await;
+                visit.item(item, link, refused, listed, patience).await;
                 done.set(true);
             });
             jobs.await;
@@ -102,10 +104,20 @@ struct Visit<'a> {
 
 impl Visit<'_> {
     /// `refused` is whether the link's host has had enough; `listed` is the image that the list had, where it
-    /// is to be verified.
-    async fn item(&self, item: &mut Item, link: Option<&Url>, refused: &Cell<bool>, listed: Option<String>) {
+    /// is to be verified; each answer may take `patience`.
+    async fn item(
+        &self,
+        item: &mut Item,
+        link: Option<&Url>,
+        refused: &Cell<bool>,
+        listed: Option<String>,
+        patience: Duration,
+    ) {
         let found = match link {
-            Some(link) => self.asked(link, refused).await.map_err(|failure| self.miss("details", link, failure)).ok(),
+            Some(link) => {
+                let found = self.asked(link, refused, patience).await;
+                found.map_err(|failure| self.miss("details", link, failure)).ok()
+            }
             None => None,
         };
         let verify = self.visitor.source.enrich.as_ref().is_some_and(|rules| rules.verify_image);
@@ -119,7 +131,7 @@ impl Visit<'_> {
             let best = item.image.take();
             let second = listed.filter(|listed| best.as_ref() != Some(listed));
             for image in best.into_iter().chain(second) {
-                if self.is_image(&image).await {
+                if self.is_image(&image, patience).await {
                     item.image = Some(image);
                     break;
                 }
@@ -128,25 +140,25 @@ impl Visit<'_> {
     }
 
     /// The details, unless the host has said that there were too many requests: one more helps nobody.
-    async fn asked(&self, link: &Url, refused: &Cell<bool>) -> Result<Found, Failure> {
+    async fn asked(&self, link: &Url, refused: &Cell<bool>, patience: Duration) -> Result<Found, Failure> {
         if refused.get() {
             let told = "its host was not asked, for it has answered that there were too many requests";
             return Err(Failure::fatal(ErrorKind::RateLimited, told));
         }
-        let found = self.details(link).await;
+        let found = self.details(link, patience).await;
         if found.as_ref().is_err_and(|failure| failure.kind == ErrorKind::RateLimited) {
             refused.set(true);
         }
         found
     }
 
-    async fn details(&self, link: &Url) -> Result<Found, Failure> {
+    async fn details(&self, link: &Url, patience: Duration) -> Result<Found, Failure> {
         let Visitor { source, fetcher, articles, limits } = self.visitor;
-        let page = articles.page(link, fetcher, limits).await?;
+        let page = articles.page(link, fetcher, limits, patience).await?;
         let Some(rules) = source.enrich.clone() else { return Ok(Found::default()) };
         let input = Input { body: page.body, content_type: page.content_type, url: page.url, rules };
         let until = self.until;
-        let turn = limits.reader().await;
+        let turn = limits.parser().await;
         // on another thread, for selectors know no bound but time; nothing ends it there, not even our own end
         let task = tokio::task::spawn_blocking(move || {
             let until = until.min(Instant::now() + LONGEST_READ);
@@ -157,19 +169,29 @@ impl Visit<'_> {
         task.await.unwrap_or_else(|error| Err(Failure::fatal(ErrorKind::Panic, error.to_string())))
     }
 
-    async fn is_image(&self, image: &str) -> bool {
+    async fn is_image(&self, image: &str, patience: Duration) -> bool {
         let Visitor { fetcher, articles, limits, .. } = self.visitor;
         let Some(url) = address(image) else {
             let failure = Failure::fatal(ErrorKind::Malformed, "its address is none of http or https");
             self.missed.borrow_mut().push(Missed { what: "image", url: String::new(), failure });
             return false;
         };
-        let verified = articles.image(&url, fetcher, limits).await;
+        let verified = articles.image(&url, fetcher, limits, patience).await;
         verified.map_err(|failure| self.miss("image", &url, failure)).is_ok()
     }
 
     fn miss(&self, what: &'static str, url: &Url, failure: Failure) {
         self.missed.borrow_mut().push(Missed { what, url: RedactedUrl(url).to_string(), failure });
+    }
+}
+
+/// What one answer may take of the time for so many pages of a host: all of it where none waits for another,
+/// else half or a third, so that a few that hang leave the others some.
+fn share(time: Duration, pages: usize) -> Duration {
+    match pages.div_ceil(PER_HOST) {
+        0 | 1 => time,
+        2 => time / 2,
+        _ => time / 3,
     }
 }
 

@@ -1,5 +1,4 @@
-//! Places for attempts: so many over all sources, and so many for one host. Turns to read what came, where that
-//! is large.
+//! Places for attempts: so many over all sources, and so many for one host. Turns for taking pages apart.
 
 use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
@@ -7,16 +6,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::Concurrency;
 
+/// Pages taken apart at a time, whichever source they are of: each may take sixty megabytes, and commonly takes
+/// milliseconds.
+const PARSERS: usize = 1;
+
 /// Shared by the sources of one arbiter.
 #[derive(Debug)]
 pub struct Limits {
     total: Arc<Semaphore>,
     per_host: Option<PerHost>,
-    readers: Arc<Semaphore>,
+    parsers: Arc<Semaphore>,
 }
-
-/// Large documents, pages and JSON read at the same time: a page's tree takes some ten times its text.
-const READERS: usize = 2;
 
 #[derive(Debug)]
 struct PerHost {
@@ -37,13 +37,19 @@ impl Limits {
         let per_host =
             (concurrency.per_host > 0).then(|| PerHost { limit: concurrency.per_host, hosts: RefCell::default() });
         let total = Arc::new(Semaphore::new(concurrency.total.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { total, per_host, readers: Arc::new(Semaphore::new(READERS)) }
+        Self { total, per_host, parsers: Arc::new(Semaphore::new(PARSERS)) }
     }
 
-    /// Waits for the turn to read a document on another thread; to be dropped when that is done.
-    pub async fn reader(&self) -> Option<OwnedSemaphorePermit> {
+    /// As `[fetch]` has them now. Turns are the same ones: what is being taken apart still takes its memory.
+    #[must_use]
+    pub fn changed(&self, concurrency: Concurrency) -> Self {
+        Self { parsers: self.parsers.clone(), ..Self::new(concurrency) }
+    }
+
+    /// Waits for the turn to take a page apart.
+    pub async fn parser(&self) -> Option<OwnedSemaphorePermit> {
         // a semaphore that is never closed always gives
-        self.readers.clone().acquire_owned().await.ok()
+        self.parsers.clone().acquire_owned().await.ok()
     }
 
     /// Waits for a place for an attempt at `host`. The host's comes first, so that a crowd waiting for one host

@@ -470,7 +470,8 @@ impl Poll {
             return Ok(Got::Same { etag, last_modified });
         }
         // what selectors cost is up to the page
-        let elsewhere = body.len() > INLINE_READ || !matches!(self.source.kind, config::SourceKind::Feed);
+        let is_page = !matches!(self.source.kind, config::SourceKind::Feed);
+        let elsewhere = body.len() > INLINE_READ || is_page;
         let input = Input {
             body,
             content_type,
@@ -489,7 +490,7 @@ impl Poll {
             }
         };
         let parsed = if elsewhere {
-            let turn = self.limits.reader().await;
+            let turn = if is_page { self.limits.parser().await } else { None };
             let task = tokio::task::spawn_blocking(move || {
                 let parsed = reading();
                 drop(turn);

@@ -534,7 +534,7 @@ impl Handler<Reload> for Supervisor {
         let old = std::mem::replace(&mut self.seat.config, config.clone());
         let all_sources = old.concurrency != config.concurrency;
         if all_sources {
-            self.limits = Rc::new(Limits::new(config.concurrency));
+            self.limits = Rc::new(self.limits.changed(config.concurrency));
         }
         if old.discord != config.discord {
             self.governor.borrow_mut().configure(config.discord);

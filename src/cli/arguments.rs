@@ -13,7 +13,7 @@ use crate::{app::new::Kind, config::LogFormat};
     name = "kawaraban",
     version,
     about,
-    long_about = "kawaraban watches news sources (RSS, Atom, RDF, JSON Feed) and delivers each new item to Discord \
+    long_about = "kawaraban watches news sources (feeds, pages, JSON) and delivers each new item to Discord \
                   webhooks, other webhooks or standard output. What it accepted it delivers, whatever breaks on the \
                   way: sources that fail are left alone for a while and asked again, and nothing is forgotten when it \
                   is killed.\n\n\

@@ -29,6 +29,9 @@ pub const DEEPEST: usize = 4_096;
 /// Elements looked at while reading, a multiple of what any page needs.
 const MOST_LOOKS: u64 = 20_000_000;
 
+/// Attributes that `<html>` and `<body>` are given by tags that repeat them.
+const MOST_ADDED: usize = 16_384;
+
 /// How much is read between two looks at the bounds, in bytes.
 const PIECE: usize = 4 * 1024;
 
@@ -84,11 +87,19 @@ struct Counting {
     tree: HtmlTreeSink,
     nodes: Cell<usize>,
     looks: Cell<u64>,
+    /// Attributes that `<html>` and `<body>` were given afterwards, by tags that repeat them: each is
+    /// compared with all before.
+    added: Cell<usize>,
 }
 
 impl Counting {
     fn new() -> Self {
-        Self { tree: HtmlTreeSink::new(Html::new_document()), nodes: Cell::new(0), looks: Cell::new(0) }
+        Self {
+            tree: HtmlTreeSink::new(Html::new_document()),
+            nodes: Cell::new(0),
+            looks: Cell::new(0),
+            added: Cell::new(0),
+        }
     }
 
     fn made(&self, nodes: usize) {
@@ -102,6 +113,11 @@ impl Counting {
     fn check(&self) -> Result<(), Error> {
         if self.nodes.get() > MOST_NODES {
             return Err(Error::TooLarge(format!("the page has more than {MOST_NODES} elements, texts and attributes")));
+        }
+        if self.added.get() > MOST_ADDED {
+            return Err(Error::TooLarge(format!(
+                "the page adds more than {MOST_ADDED} attributes to its outermost elements"
+            )));
         }
         // what it takes to be looked at so often is elements that nobody closes
         if self.looks.get() > MOST_LOOKS { Err(too_deep()) } else { Ok(()) }
@@ -132,7 +148,7 @@ impl TreeSink for Counting {
     }
 
     fn create_element(&self, name: QualName, attributes: Vec<Attribute>, flags: ElementFlags) -> Id {
-        self.made(1 + attributes.len());
+        self.made(1 + attributes.len() + usize::from(flags.template));
         self.tree.create_element(name, attributes, flags)
     }
 
@@ -188,6 +204,7 @@ impl TreeSink for Counting {
 
     fn add_attrs_if_missing(&self, target: &Id, attributes: Vec<Attribute>) {
         self.made(attributes.len());
+        self.added.set(self.added.get() + attributes.len());
         self.tree.add_attrs_if_missing(target, attributes);
     }
 
@@ -239,6 +256,10 @@ mod tests {
         for page in [format!("<p data-page='{words}'>"), format!("<!-- {words} --><p>"), format!("<p>{words}")] {
             let html = parse(&page, NEVER).unwrap();
             assert_eq!(html.select(&scraper::Selector::parse("p").unwrap()).count(), 1);
+        }
+        let added: String = (0..20_000).map(|n| format!("<body a{n}>")).collect();
+        for page in [added, "<template></template>".repeat(150_000)] {
+            assert!(matches!(parse(&page, NEVER), Err(Error::TooLarge(_))));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Bytes to text for HTML and JSON.
 //!
-//! In order: what the operator set; a byte order mark; bytes that are valid UTF-8, whatever the page says;
+//! In order: what the operator set; a byte order mark, or a first sign in two bytes; bytes that are valid UTF-8, whatever the page says;
 //! the HTTP charset; `<meta>` (WHATWG HTML, "prescan a byte stream"); what the bytes look like. Bytes that
 //! are not valid become U+FFFD.
 
@@ -15,15 +15,25 @@ const HEAD: usize = 1024;
 
 /// Decodes a document. `content_type` is the answer's, `fixed` the operator's word.
 pub fn decode<'a>(bytes: &'a [u8], content_type: Option<&str>, fixed: Option<&'static Encoding>) -> Cow<'a, str> {
-    let encoding = match (fixed, Encoding::for_bom(bytes)) {
+    let marked = || Encoding::for_bom(bytes).map(|(encoding, _)| encoding).or_else(|| wide(bytes));
+    let encoding = match (fixed, marked()) {
         (Some(fixed), _) => fixed,
-        (None, Some((encoding, _))) => encoding,
+        (None, Some(encoding)) => encoding,
         (None, None) => match std::str::from_utf8(bytes) {
             Ok(text) if !bytes.is_ascii() || !text.contains('\u{1b}') => return Cow::Borrowed(text),
             Ok(_) | Err(_) => declared(bytes, content_type).unwrap_or_else(|| guessed(bytes)),
         },
     };
     encoding.decode(bytes).0
+}
+
+/// UTF-16 without a mark: how a document begins, with its zeros.
+fn wide(bytes: &[u8]) -> Option<&'static Encoding> {
+    match bytes {
+        [0, b'<' | b'{' | b'[', ..] => Some(UTF_16BE),
+        [b'<' | b'{' | b'[', 0, ..] => Some(UTF_16LE),
+        _ => None,
+    }
 }
 
 fn declared(bytes: &[u8], content_type: Option<&str>) -> Option<&'static Encoding> {
@@ -53,6 +63,15 @@ fn meta(bytes: &[u8]) -> Option<&'static Encoding> {
 }
 
 fn guessed(bytes: &[u8]) -> &'static Encoding {
+    // a few bytes that a careless cut left behind make no other encoding of it
+    let (mut valid, mut invalid) = (0, 0);
+    for chunk in bytes.utf8_chunks() {
+        valid += chunk.valid().chars().filter(|c| !c.is_ascii()).count();
+        invalid += usize::from(!chunk.invalid().is_empty());
+    }
+    if valid > 4 * invalid {
+        return UTF_8;
+    }
     let mut detector = EncodingDetector::new(Iso2022JpDetection::Allow);
     detector.feed(bytes, true);
     let guess = detector.guess(None, Utf8Detection::Allow);
@@ -85,6 +104,13 @@ mod tests {
         let text = "Der Müller mahlt das Mehl für die Bäcker, und die größten Öfen glühen schön.";
         let bytes = WINDOWS_1252.encode(text).0;
         assert_eq!(decode(&bytes, None, None), text);
+        let utf_8 = "名探偵コナンのニュース, cut ".repeat(9);
+        let cut = [utf_8.as_bytes(), &"名".as_bytes()[..2], b"<p>"].concat();
+        assert_eq!(decode(&cut, None, None), format!("{utf_8}\u{fffd}<p>"));
+        let wide: Vec<u8> = "<p>é".encode_utf16().flat_map(u16::to_be_bytes).collect();
+        assert_eq!(decode(&wide, Some("text/html; charset=utf-16be"), None), "<p>é");
+        let wide: Vec<u8> = "[\"a\"]".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert_eq!(decode(&wide, None, None), "[\"a\"]");
         let jis = encoding_rs::ISO_2022_JP.encode("名探偵コナンのニュース").0;
         assert_eq!(decode(&jis, None, None), "名探偵コナンのニュース");
     }

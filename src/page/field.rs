@@ -290,8 +290,9 @@ fn give<S: Subject>(
                 Some(under) => matched.under(item, under, within)?,
                 None => None,
             };
-            let dated = heading.map(|heading| format!("{heading} {}", found.text));
-            let texts = dated.iter().chain([&found.text]);
+            let dated = heading.as_ref().map(|heading| format!("{heading} {}", found.text));
+            // a list under days may have no times at all
+            let texts = dated.iter().chain([&found.text]).chain(&heading);
             found.at = texts.into_iter().find_map(|text| time::read(text, format, zone, within.region));
             if found.at.is_none() {
                 return NOTHING;

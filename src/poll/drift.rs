@@ -11,8 +11,14 @@ pub fn told(mut failure: Failure, before: Option<&Matched>, at: Option<Timestamp
     let Some(before) = before.filter(|_| failure.kind == ErrorKind::Selector) else { return failure };
     let when = at.map_or(String::new(), |at| format!(", {at:.0}"));
     let _ = write!(failure.message, "; at the last good poll{when}: {} items", before.items);
-    for (n, (field, count)) in before.fields.iter().enumerate() {
-        let _ = write!(failure.message, "{} {count} with {field}", if n == 0 { "," } else { " and" });
+    let (all, some): (Vec<_>, Vec<_>) = before.fields.iter().partition(|(_, count)| **count == before.items);
+    if let Some(((last, _), rest)) = all.split_last() {
+        let rest: Vec<&str> = rest.iter().map(|(field, _)| field.as_str()).collect();
+        let and = if rest.is_empty() { "" } else { " and " };
+        let _ = write!(failure.message, ", all with {}{and}{last}", rest.join(", "));
+    }
+    for (field, count) in some {
+        let _ = write!(failure.message, ", {count} with {field}");
     }
     failure
 }
@@ -23,13 +29,13 @@ mod tests {
 
     #[test]
     fn a_selector_that_fails_tells_what_it_gave_before() {
-        let before =
-            Matched { items: 50, fields: [("link".to_owned(), 49), ("title".to_owned(), 50)].into_iter().collect() };
+        let fields = [("id", 50), ("image", 0), ("link", 49), ("title", 50)];
+        let before = Matched { items: 50, fields: fields.map(|(field, count)| (field.to_owned(), count)).into() };
         let at = Timestamp::from_second(1_767_993_240).ok();
         let drifted = Failure::fatal(ErrorKind::Selector, "\"h3\" matches nothing");
         assert_eq!(
             told(drifted.clone(), Some(&before), at).message,
-            "\"h3\" matches nothing; at the last good poll, 2026-01-09T21:14:00Z: 50 items, 49 with link and 50 with title"
+            "\"h3\" matches nothing; at the last good poll, 2026-01-09T21:14:00Z: 50 items, all with id and title, 0 with image, 49 with link"
         );
         assert_eq!(told(drifted.clone(), None, at), drifted);
         let reset = Failure::transient(ErrorKind::ConnectionReset, "reset");

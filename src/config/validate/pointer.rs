@@ -18,8 +18,9 @@ const MOST_BRACKETS: usize = 50;
 /// Filters of a query: each one within another doubles the time that reading it takes.
 const MOST_FILTERS: usize = 4;
 
-/// Each `..` of a query looks at everything below everything that the one before found.
-const MOST_DESCENTS: usize = 2;
+/// Each `..` of a query looks at everything below everything that the one before found: two of them find the
+/// same values as often as these are deep, which takes hundreds of megabytes for a document of two.
+const MOST_DESCENTS: usize = 1;
 
 /// What `[source.html]` and `[source.json]` differ in.
 pub(super) trait Language: Point {
@@ -110,13 +111,20 @@ fn query(value: &Value<'_>, text: &str) -> Option<JsonPath> {
     let found = value.found();
     if descents(text) > MOST_DESCENTS {
         value.error(format_args!(
-            "{found} goes through everything below more than {MOST_DESCENTS} times (\"..\"), which can take very long: \
-             say the way"
+            "{found} goes through everything below more than once (\"..\"), which can take very long: say the \
+             way"
         ));
         return None;
     }
     if text.matches('?').count() > MOST_FILTERS {
         value.error(format_args!("{found} has more than {MOST_FILTERS} filters (\"?\"), which can take very long"));
+        return None;
+    }
+    if has_costly_filter(text) {
+        value.error(format_args!(
+            "{found} has a filter that goes through everything (\"..\" or \"$\") for each value, which can take very \
+             long: say the way from \"@\""
+        ));
         return None;
     }
     let path = JsonPath::parse(text);
@@ -136,8 +144,37 @@ fn why(error: &serde_json_path::ParseError) -> String {
 
 /// How often a query has `..` outside quotes.
 fn descents(text: &str) -> usize {
+    let mut descents = 0;
+    signs(text, |sign| descents += usize::from(sign == Sign::Descent));
+    descents
+}
+
+/// Whether a filter of a query leads to more than what is below the value that it is asked of.
+fn has_costly_filter(text: &str) -> bool {
+    let (mut depth, mut filter, mut costly) = (0u32, None, false);
+    signs(text, |sign| match sign {
+        Sign::Char('[') => depth += 1,
+        Sign::Char(']') => {
+            depth = depth.saturating_sub(1);
+            filter = filter.filter(|opened| depth >= *opened);
+        }
+        Sign::Char('?') => filter = filter.or(Some(depth)),
+        Sign::Char('$') | Sign::Descent => costly |= filter.is_some(),
+        Sign::Char(_) => {}
+    });
+    costly
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    Char(char),
+    /// `..`
+    Descent,
+}
+
+/// What a query consists of outside quotes.
+fn signs(text: &str, mut each: impl FnMut(Sign)) {
     let mut quote = None;
-    let mut found = 0;
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         match (quote, c) {
@@ -145,11 +182,10 @@ fn descents(text: &str) -> usize {
             (Some(open), c) if c == open => quote = None,
             (Some(_), _) => {}
             (None, '"' | '\'') => quote = Some(c),
-            (None, '.') if chars.next_if_eq(&'.').is_some() => found += 1,
-            (None, _) => {}
+            (None, '.') if chars.next_if_eq(&'.').is_some() => each(Sign::Descent),
+            (None, c) => each(Sign::Char(c)),
         }
     }
-    found
 }
 
 /// A byte's place, counted from 1, as one in characters.

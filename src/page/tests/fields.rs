@@ -179,6 +179,11 @@ fn a_time_stands_under_its_day() {
         "published": { "select": "i", "under": "h4", "format": "%d %B %Y %H:%M" },
     });
     assert_eq!(shown(read_page(html, &formatted))[1]["published"], "2026-01-09T21:14:00Z");
+    // where there is no time, there is the day
+    let list = "<dl><dt>09.01.26</dt><dd><b>one</b></dd><dd><b>two</b></dd></dl>";
+    let dated =
+        json!({ "items": "dd", "title": "b", "published": { "select": "b", "under": "dt", "format": "%d.%m.%y" } });
+    assert_eq!(shown(read_page(list, &dated))[1]["published"], "2026-01-09T00:00:00Z");
     // an element that holds the item is not before it
     let around = json!({ "items": "li", "title": "b", "published": { "select": "i", "under": "section, h4" } });
     assert_eq!(shown(read_page(html, &around))[1]["published"], "2026-01-09T21:14:00Z");
