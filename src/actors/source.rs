@@ -238,7 +238,7 @@ impl SourceActor {
         let Changed { parsed, etag, last_modified, body_hash } = changed;
         let Parsed { keys, window, candidates, whole, warnings, matched, .. } = parsed;
         for warning in &warnings {
-            debug!(self.log, "the document was repaired"; "warning" => warning);
+            debug!(self.log, "the document is not as it should be"; "warning" => warning);
         }
         let emptied = keys.is_empty() && self.poller.record.had_items;
         let mut next = self.poller.clone();

@@ -97,6 +97,8 @@ pub fn read(
     if let Some(period) = parsed.update_period.filter(|period| *period > source.schedule.interval) {
         advice.push(format!("says that it changes every {}", humantime::format_duration(period)));
     }
-    advice.extend(parsed.warnings.iter().map(|warning| format!("repaired: {warning}")));
+    // of a feed a word for the fault, of a page a sentence
+    let repaired = if matches!(source.kind, config::SourceKind::Feed) { "repaired: " } else { "" };
+    advice.extend(parsed.warnings.iter().map(|warning| format!("{repaired}{warning}")));
     Ok(Read { parsed, advice })
 }
