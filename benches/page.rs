@@ -18,7 +18,7 @@ use url::Url;
 fn main() {
     // `cargo test --benches` only wants to see it run
     let measured = std::env::args().any(|arg| arg == "--bench");
-    let (rounds, reads) = if measured { (25, 10) } else { (1, 1) };
+    let (rounds, reads) = if measured { (15, 100) } else { (1, 1) };
     let (page, document) = (page(50), document(50));
     assert!((195_000..210_000).contains(&page.len()), "{} bytes", page.len());
     assert!((195_000..210_000).contains(&document.len()), "{} bytes", document.len());
