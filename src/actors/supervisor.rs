@@ -202,6 +202,12 @@ impl Supervisor {
     /// Starts sources; those that are due are spread, each by its own interval.
     fn start_spread(&mut self, loaded: Vec<(Arc<config::Source>, SourceRecord)>, ctx: &mut Context<Self>) {
         let now = Timestamp::now();
+        // before anything is spread, for what is not adopted is due
+        let adopted = |(source, record): (Arc<config::Source>, SourceRecord)| {
+            let record = poll::adopt(record, document::fingerprint(&source));
+            (source, record)
+        };
+        let loaded: Vec<_> = loaded.into_iter().map(adopted).collect();
         let due = |record: &SourceRecord| record.next_poll.is_none_or(|next| next <= now);
         let overdue = loaded.iter().filter(|(_, record)| due(record)).count();
         let mut nth = 0;
@@ -228,6 +234,7 @@ impl Supervisor {
         ears.clone()
     }
 
+    /// `record` is adopted, see [`poll::adopt`].
     fn start_source(
         &mut self,
         source: &Arc<config::Source>,
@@ -243,7 +250,7 @@ impl Supervisor {
         let tls = self.seat.tls.with_roots(&source.request.extra_roots);
         let addr = SourceActor::new(source::Seat {
             source: source.clone(),
-            record: poll::adopt(record, document::fingerprint(source)),
+            record,
             fetcher: Fetcher::new(source.url.clone(), source.request.clone(), tls),
             read: self.seat.read,
             limits: self.limits.clone(),

@@ -74,6 +74,19 @@ fn each_item_is_delivered_once_and_oldest_first_also_after_a_restart() {
     assert_eq!(farm.connections(), farm.requests().len() as u64, "a connection was used twice");
 }
 
+#[test]
+fn first_polls_beyond_twenty_are_spread() {
+    let farm = Farm::start();
+    let feeds = feeds(&farm, 60);
+    feeds.iter().for_each(|feed| drop(feed.publish(1)));
+    let config = FAST.replace("100ms", "1h") + &feeds.iter().map(source).collect::<String>();
+    let daemon = Daemon::start(&config);
+    daemon.wait("every source is polled", |daemon| daemon.stdout().len() >= 60);
+    let requests = farm.requests();
+    let took = requests[59].at - requests[0].at;
+    assert!(took >= Duration::from_millis(1900), "50 ms a source beyond twenty, and not {took:?} in all");
+}
+
 fn titles(entries: Vec<crate::support::farm::Entry>) -> Vec<String> {
     entries.into_iter().map(|entry| entry.title).collect()
 }
