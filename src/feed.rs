@@ -37,7 +37,7 @@ mod xml;
 
 /// Changes whenever the same bytes may give other ids, links or dates than before: what was remembered of a
 /// document is then not to be relied on.
-pub const PARSER_VERSION: u32 = 2;
+pub const PARSER_VERSION: u32 = 3;
 
 /// What is known of a document beside its bytes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -135,6 +135,24 @@ pub enum Warning {
     OddDate,
     /// A date in a zone whose name is not known, read as UTC.
     UnknownZone,
+}
+
+impl Warning {
+    /// What it means, for a person, and what there is to do about it.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Truncated => "it ends before it is complete; what came before was read",
+            Self::Damaged => "tags that do not fit together were passed over",
+            Self::InvalidBytes => {
+                "bytes that are not valid in its encoding became U+FFFD; `encoding` of the source says which it is"
+            }
+            Self::TooManyEntries => "it has more entries than are read",
+            Self::AbsurdDate => "a date that cannot be meant was left out",
+            Self::UnknownDate => "a date that could not be read was left out",
+            Self::OddDate => "a date has a field beyond its range, which was carried over",
+            Self::UnknownZone => "a date names a time zone that is not known, and was read as UTC",
+        }
+    }
 }
 
 impl fmt::Display for Warning {

@@ -97,7 +97,7 @@ fn shown(line: &Line) -> String {
                 if count == 1 { "" } else { "s" }
             );
             for warning in &document.warnings {
-                text += &format!("  {yellow}warning{yellow:#}: {warning}\n");
+                text += &format!("  {yellow}warning{yellow:#}: {warning}: {}\n", warning.meaning());
             }
             text.extend(document.items.iter().map(item_line));
             text

@@ -2,8 +2,9 @@
 //!
 //! In order: what the operator set; a byte order mark; UTF-16 or UTF-32 told from the pattern of its zero
 //! bytes; bytes that are valid UTF-8 (a document that says otherwise lies, unless its encoding is one in
-//! which all bytes are ASCII, such as ISO-2022-JP); the HTTP charset; the XML declaration; windows-1252,
-//! where the bytes look like it.
+//! which all bytes are ASCII, such as ISO-2022-JP); the HTTP charset; the XML declaration; UTF-8, as XML 1.0
+//! (4.3.3) has it of a document of which nobody says anything. One that says that it is UTF-8, and plainly
+//! is not, is read as windows-1252 where the bytes look like it.
 //! Nothing here fails: bytes that are not valid become U+FFFD.
 
 use std::borrow::Cow;
@@ -44,7 +45,9 @@ pub(super) fn decode<'a>(bytes: &'a [u8], hints: &Hints<'_>) -> Text<'a> {
     // broken is still UTF-8 when that is what it says.
     match hints.content_type.and_then(charset).filter(usable).or(in_document.filter(usable)) {
         Some(encoding) => with(encoding, bytes),
-        None if !mostly_utf_8(bytes) && looks_western(bytes) => with(WINDOWS_1252, bytes),
+        // A guess, and only against a word that is known to be false. Where there is none, sites that are not
+        // in UTF-8 name their encoding in the header; for the rest there is the operator's word.
+        None if declared.is_some() && !mostly_utf_8(bytes) && looks_western(bytes) => with(WINDOWS_1252, bytes),
         None => with(UTF_8, bytes),
     }
 }

@@ -183,7 +183,7 @@ fn read_entries(
         update_period: document.update_period,
         // a cut document may be whole the next time, under the same validators
         whole: !document.warnings.contains(&feed::Warning::Truncated),
-        warnings: document.warnings.iter().map(ToString::to_string).collect(),
+        warnings: document.warnings.iter().map(|warning| format!("{warning}: {}", warning.meaning())).collect(),
         window: left_behind,
         keys,
         matched: None,

@@ -67,11 +67,22 @@ fn bytes_that_are_not_valid_are_replaced_and_warned_of() {
 }
 
 #[test]
-fn unnamed_bytes_are_western_only_where_they_look_like_it() {
-    let bytes = encoding_rs::WINDOWS_1252.encode(&feed("", "où l’été")).0.into_owned();
+fn bytes_that_are_not_the_utf_8_they_are_said_to_be_are_western_where_they_look_like_it() {
+    let said = |text: &str| feed(" encoding=\"utf-8\"", text);
+    let bytes = encoding_rs::WINDOWS_1252.encode(&said("où l’été")).0.into_owned();
     check(&bytes, &Hints::default(), "où l’été", "windows-1252");
-    let bytes = encoding_rs::KOI8_R.encode(&feed("", "Привет")).0.into_owned();
+    let bytes = encoding_rs::KOI8_R.encode(&said("Привет")).0.into_owned();
     check(&bytes, &Hints::default(), "\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}", "utf-8");
+}
+
+#[test]
+fn a_document_of_which_nobody_says_anything_is_utf_8_unless_the_operator_knows_better() {
+    let bytes = encoding_rs::WINDOWS_1252.encode(&feed("", "où l’été")).0.into_owned();
+    check(&bytes, &Hints::default(), "o\u{fffd} l\u{fffd}\u{fffd}t\u{fffd}", "utf-8");
+    let served = Hints { content_type: Some("text/xml; charset=iso-8859-1"), ..Hints::default() };
+    check(&bytes, &served, "où l’été", "windows-1252");
+    let told = Hints { encoding: Some(encoding_rs::WINDOWS_1252), ..Hints::default() };
+    check(&bytes, &told, "où l’été", "windows-1252");
 }
 
 #[test]
