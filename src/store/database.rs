@@ -5,8 +5,8 @@
 //! | `m` | [`Meta`]: commit counter, counts, digest |
 //! | `x` | what was lost with the database before this one |
 //! | `r/SOURCE` | the source must reseed after a loss |
-//! | `s/SOURCE` | the source's record, JSON |
-//! | `p/SOURCE/` u16 | seen items, packed |
+//! | `s/SOURCE/` | the source's record, JSON |
+//! | `s/SOURCE/` u16 | its seen items, packed: beside the record, for both are read and written together |
 //! | `t/DESTINATION` | place of the last item that ended (u64), then the destination's record, JSON |
 //! | `o/DESTINATION/` u64 | outbox: a parcel of items, by the place of its first |
 //! | `d/DESTINATION/` u64 | dead letter, JSON |
@@ -17,7 +17,7 @@
 //! counter of [`Commits`](super::commits) must agree, or the database counts as damaged.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     io,
     ops::Bound,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -32,7 +32,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use super::commits::Committed;
 
 /// Raised when what is stored can no longer be read as before.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// An open that takes longer is taken for hung.
 const OPEN_WITHIN: Duration = Duration::from_secs(120);
 /// So long a database that was just closed may still be held by threads of sled's own.
@@ -164,11 +164,37 @@ pub(super) struct Database {
     db: sled::Db,
     meta: Meta,
     counts: HashMap<String, Counts>,
+    /// Sources that must reseed: mostly none, and then nobody need look.
+    reseeding: usize,
+}
+
+/// A committed record.
+pub(super) struct Record {
+    pub(super) key: IVec,
+    pub(super) body: IVec,
+    /// Its checksum: what replaces it need not look it up.
+    pub(super) sum: u64,
+}
+
+/// What a change takes the place of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Replaced {
+    /// To be looked up.
+    Unknown,
+    /// No record was there.
+    Nothing,
+    /// The record with this checksum.
+    Sum(u64),
+}
+
+struct Change {
+    body: Option<Vec<u8>>,
+    replaced: Replaced,
 }
 
 /// Changes that are committed together or not at all.
 pub(super) struct Group {
-    changes: HashMap<Vec<u8>, Option<Vec<u8>>>,
+    changes: HashMap<Vec<u8>, Change>,
     meta: Meta,
     counts: HashMap<String, Counts>,
     /// Records that take more, by whose they are: their keys.
@@ -221,7 +247,7 @@ impl Database {
                 meta.committed.commit
             )));
         }
-        let mut database = Self { db, meta, counts: HashMap::new() };
+        let mut database = Self { db, meta, counts: HashMap::new(), reseeding: 0 };
         database.verify()?;
         Ok(database)
     }
@@ -238,7 +264,10 @@ impl Database {
             let body = unsealed(&key, &value)?;
             found.digest ^= sum_of(&value);
             match (key.first(), destination(&key)) {
-                (Some(b'p'), _) => found.committed.seen += super::pack::count(body).map_err(|_| damaged(&key))?,
+                (Some(b's'), _) if super::records::pack_number(&key).is_some() => {
+                    found.committed.seen += super::pack::count(body).map_err(|_| damaged(&key))?;
+                }
+                (Some(b'r'), _) => self.reseeding += 1,
                 (Some(b'o'), Some(name)) => {
                     let ended = super::records::ended(self, &self.group(), name)?;
                     let waiting = super::outbox::waiting(body, ended)?;
@@ -268,6 +297,11 @@ impl Database {
         self.counts.get(destination).copied().unwrap_or_default()
     }
 
+    /// Whether any source must reseed.
+    pub(super) fn reseeding(&self) -> bool {
+        self.reseeding > 0
+    }
+
     /// Bytes on disk.
     pub(super) fn size(&self) -> u64 {
         self.db.size_on_disk().unwrap_or(0)
@@ -281,7 +315,7 @@ impl Database {
     }
 
     /// Committed records from `from` on whose keys begin with `prefix`, `max` at most.
-    pub(super) fn range(&self, prefix: &[u8], from: &[u8], max: usize) -> Result<Vec<(IVec, IVec)>, Fault> {
+    pub(super) fn range(&self, prefix: &[u8], from: &[u8], max: usize) -> Result<Vec<Record>, Fault> {
         let mut records = Vec::new();
         for record in self.db.range::<&[u8], _>((Bound::Included(from), Bound::Unbounded)).take(max) {
             let (key, value) = record?;
@@ -289,7 +323,7 @@ impl Database {
                 break;
             }
             unsealed(&key, &value)?;
-            records.push((key, value.subslice(SUM, value.len() - SUM)));
+            records.push(Record { key, body: value.subslice(SUM, value.len() - SUM), sum: sum_of(&value) });
         }
         Ok(records)
     }
@@ -305,9 +339,16 @@ impl Database {
             return Ok(());
         }
         let mut batch = sled::Batch::default();
-        for (key, body) in &group.changes {
-            if let Some(old) = self.db.get(key)? {
-                group.meta.digest ^= sum_of(&old);
+        let mut reseeding = self.reseeding;
+        for (key, Change { body, replaced }) in &group.changes {
+            let old = match replaced {
+                Replaced::Unknown => self.db.get(key)?.map(|old| sum_of(&old)),
+                Replaced::Nothing => None,
+                Replaced::Sum(sum) => Some(*sum),
+            };
+            group.meta.digest ^= old.unwrap_or_default();
+            if key.first() == Some(&b'r') {
+                reseeding = reseeding + usize::from(body.is_some()) - usize::from(old.is_some());
             }
             match body {
                 Some(body) => {
@@ -326,6 +367,7 @@ impl Database {
         self.db.apply_batch(batch)?;
         self.db.flush()?;
         self.meta = group.meta;
+        self.reseeding = reseeding;
         self.counts.extend(group.counts);
         Ok(())
     }
@@ -348,15 +390,26 @@ impl Group {
     /// A record as the group will leave it.
     pub(super) fn get(&self, database: &Database, key: &[u8]) -> Result<Option<IVec>, Fault> {
         match self.changes.get(key) {
-            Some(body) => Ok(body.as_deref().map(IVec::from)),
+            Some(change) => Ok(change.body.as_deref().map(IVec::from)),
             None => database.get(key),
         }
     }
 
     /// Writes a record.
     pub(super) fn put(&mut self, key: Vec<u8>, body: Vec<u8>) {
-        self.bytes += key.len() + body.len();
-        self.changes.insert(key, Some(body));
+        self.replace(key, Some(body), Replaced::Unknown);
+    }
+
+    /// Writes or removes a record of which it is known what is committed in its place.
+    pub(super) fn replace(&mut self, key: Vec<u8>, body: Option<Vec<u8>>, replaced: Replaced) {
+        self.bytes += body.as_ref().map_or(0, |body| key.len() + body.len());
+        match self.changes.entry(key) {
+            // what is committed is the same for every change of a group
+            Entry::Occupied(mut change) => change.get_mut().body = body,
+            Entry::Vacant(place) => {
+                place.insert(Change { body, replaced });
+            }
+        }
     }
 
     /// Adds to the record that was last begun in this group for `whose`, or begins one with `key`. One that
@@ -368,7 +421,8 @@ impl Group {
         full: usize,
         write: impl FnOnce(&mut Vec<u8>),
     ) {
-        let open = self.open.get(whose).and_then(|key| self.changes.get_mut(key)).and_then(Option::as_mut);
+        let open =
+            self.open.get(whose).and_then(|key| self.changes.get_mut(key)).and_then(|change| change.body.as_mut());
         match open.filter(|body| body.len() < full) {
             Some(body) => {
                 let before = body.len();
@@ -379,14 +433,15 @@ impl Group {
                 let (key, mut body) = (key(), Vec::new());
                 write(&mut body);
                 self.open.insert(whose.to_owned(), key.clone());
-                self.put(key, body);
+                // its place is new
+                self.replace(key, Some(body), Replaced::Nothing);
             }
         }
     }
 
     /// Removes a record.
     pub(super) fn remove(&mut self, key: Vec<u8>) {
-        self.changes.insert(key, None);
+        self.replace(key, None, Replaced::Unknown);
     }
 
     /// Bytes that it will write.

@@ -24,7 +24,7 @@ use super::{
     Backlog, DestinationRecord, Ingest, Ingested, Options, Prospect, Queued, Settled, SourceRecord, StartError, Stats,
     StoreError, StoreStatus,
     commits::{Commits, Committed},
-    database::{Database, Fault, Group},
+    database::{Database, Fault, Group, Replaced},
     ingest, outbox,
     records::{self, Loss},
     saved_page::SavedPages,
@@ -361,10 +361,9 @@ fn set_aside(dir: &Path, aside: &Path) -> io::Result<()> {
 fn status_of(database: &Database, now: Timestamp) -> StoreStatus {
     let Committed { seen, outbox, dead_letters, .. } = database.meta().committed;
     let loss = records::loss(database).ok().flatten();
-    let reseeding = database.range(b"r/", b"r/", 1).is_ok_and(|left| !left.is_empty());
     let told = loss.filter(|loss| !loss.acknowledged && now.duration_since(loss.at).as_hours() < 24);
     StoreStatus {
-        state: if reseeding { StoreState::Reseeding } else { StoreState::Ok },
+        state: if database.reseeding() { StoreState::Reseeding } else { StoreState::Ok },
         reasons: told.map(|loss| loss.to_string()).into_iter().collect(),
         items_seen: seen,
         outbox,
@@ -476,20 +475,22 @@ fn apply(
         }
         Command::Ping(reply) => answer_read(reply, Ok(())),
         Command::Ingest(ingest, reply) => {
-            if group.touches(&records::pack_prefix(&ingest.source.name)) {
+            if group.touches(&records::source_key(ingest.source.name.as_str())) {
                 commit_first!();
             }
             let ingested = ingest::ingest(database, group, *ingest);
             answer_later(answers, reply, ingested)
         }
         Command::WouldAccept(prospect, reply) => {
-            if group.touches(&records::pack_prefix(&prospect.source.name)) {
+            if group.touches(&records::source_key(prospect.source.name.as_str())) {
                 commit_first!();
             }
             answer_read(reply, ingest::would_accept(database, group, &prospect))
         }
         Command::SaveSources(records, reply) => {
-            let saved = records.into_iter().try_for_each(|(name, record)| records::put_source(group, &name, &record));
+            let saved = records
+                .into_iter()
+                .try_for_each(|(name, record)| records::put_source(group, &name, &record, Replaced::Unknown));
             answer_later(answers, reply, saved)
         }
         Command::Settle { destination, settled, record, reply } => {

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::{
-    Candidate, Delivery, Ingest, Ingested, Prospect, SourceRecord,
+    Candidate, Delivery, Ingest, Ingested, Prospect,
     database::{Database, Fault, Group},
     fate::{Fate, Outline, Standing, fates},
-    outbox,
-    pack::Packs,
-    records,
+    outbox, records,
 };
 use crate::{
     config::Source,
     identity::{self, Keys},
-    model::{Item, Name},
+    model::Item,
 };
 
 /// The longest HTML content that is queued, in bytes.
@@ -27,25 +27,20 @@ const MOST_PARTS: usize = 64;
 pub(super) fn ingest(database: &Database, group: &mut Group, ingest: Ingest) -> Result<Ingested, Fault> {
     let Ingest { source, keys, mut candidates, mut record, at } = ingest;
     candidates.retain(|candidate| candidate.index < keys.len());
-    let before = records::source(database, group, &source.name)?;
-    let mut packs = packs(database, &source.name)?;
+    let mut before = records::remembered(database, &source.name)?;
+    let mut packs = std::mem::take(&mut before.packs);
     let remembered = packs.len();
     let met = packs.meet(keys.iter().map(identity::Keys::strongest));
 
-    let standing = standing(database, group, &source, &before)?;
+    let standing = standing(database, group, &source, before.last_success)?;
     let outlines: Vec<_> = candidates.iter().map(|candidate| candidate.outline(&keys)).collect();
     let fates = fates(&outlines, |key| met.seen(key), standing);
     let new = fates.iter().zip(&candidates).filter(|(fate, _)| **fate != Fate::Seen);
     let new = new.filter_map(|(_, candidate)| keys.get(candidate.index)).copied();
     let last_success = before.last_success.map_or(0, |last| seconds(last.as_second()));
     packs.update(&met, new, last_success, seconds(at.as_second()), source.retention);
-    let prefix = records::pack_prefix(&source.name);
     for (number, bytes) in packs.changed() {
-        let key = [prefix.as_slice(), &number.to_be_bytes()].concat();
-        match bytes {
-            Some(bytes) => group.put(key, bytes),
-            None => group.remove(key),
-        }
+        group.replace(records::pack_key(source.name.as_str(), number), bytes, before.pack(number));
     }
     let seen = &mut group.meta().committed.seen;
     *seen = *seen + packs.len() as u64 - remembered as u64;
@@ -70,7 +65,7 @@ pub(super) fn ingest(database: &Database, group: &mut Group, ingest: Ingest) -> 
         records::reseeded(group, &source.name);
     }
     record.retention_s = Some(source.retention.as_secs());
-    records::put_source(group, &source.name, &record)?;
+    records::put_source(group, &source.name, &record, before.record())?;
     let count = |fate| fates.iter().filter(|other| **other == fate).count() as u64;
     let (accepted, skipped, filtered) = (count(Fate::Accepted), count(Fate::Skipped), count(Fate::Filtered));
     Ok(Ingested { new: accepted + skipped + filtered, accepted, skipped, filtered })
@@ -79,27 +74,21 @@ pub(super) fn ingest(database: &Database, group: &mut Group, ingest: Ingest) -> 
 /// For each entry, whether [`ingest`] would queue it.
 pub(super) fn would_accept(database: &Database, group: &Group, prospect: &Prospect) -> Result<Vec<bool>, Fault> {
     let Prospect { source, outlines } = prospect;
-    let before = records::source(database, group, &source.name)?;
-    let met = packs(database, &source.name)?.meet(outlines.iter().map(|outline| outline.strongest));
-    let standing = standing(database, group, source, &before)?;
+    let before = records::remembered(database, &source.name)?;
+    let met = before.packs.meet(outlines.iter().map(|outline| outline.strongest));
+    let standing = standing(database, group, source, before.last_success)?;
     let fates = fates(outlines, |key| met.seen(key), standing);
     Ok(fates.into_iter().map(|fate| fate == Fate::Accepted).collect())
 }
 
-fn packs(database: &Database, source: &Name) -> Result<Packs, Fault> {
-    let mut packs = Packs::default();
-    let prefix = records::pack_prefix(source);
-    for (key, bytes) in database.range(&prefix, &prefix, usize::MAX)? {
-        let number = key.last_chunk::<2>().map(|number| u16::from_be_bytes(*number));
-        let damaged = || Fault::Damaged(format!("seen items of {source}"));
-        packs.decode(number.ok_or_else(damaged)?, &bytes).map_err(|_| damaged())?;
-    }
-    Ok(packs)
-}
-
-fn standing(database: &Database, group: &Group, source: &Source, before: &SourceRecord) -> Result<Standing, Fault> {
+fn standing(
+    database: &Database,
+    group: &Group,
+    source: &Source,
+    last_success: Option<Timestamp>,
+) -> Result<Standing, Fault> {
     Ok(Standing {
-        first: before.last_success.is_none(),
+        first: last_success.is_none(),
         reseeding: records::must_reseed(database, group, &source.name)?,
         backfill: source.backfill,
     })
@@ -153,7 +142,7 @@ impl Candidate {
 
 impl Delivery {
     /// An item of a source, with the id that it has for ever.
-    pub fn new(source: &Arc<Source>, strongest: u64, item: Item, accepted_at: jiff::Timestamp) -> Self {
+    pub fn new(source: &Arc<Source>, strongest: u64, item: Item, accepted_at: Timestamp) -> Self {
         let name = source.name.to_string();
         let id = format!("{:016x}{strongest:016x}", xxhash_rust::xxh3::xxh3_64(name.as_bytes()));
         Self { id, source: super::SourceRef { name, label: source.label.clone() }, item, accepted_at }

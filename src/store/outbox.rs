@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{
     Backlog, DestinationRecord, Queued, Settled,
-    database::{Database, Fault, Group},
+    database::{Database, Fault, Group, Record, Replaced},
     records,
 };
 use crate::model::{DeliveryError, Name};
@@ -97,8 +97,8 @@ fn visit(
 ) -> Result<(), Fault> {
     let prefix = prefix(b'o', destination.as_str());
     let mut from = prefix.clone();
-    while let Some((key, parcel)) = database.range(&prefix, &from, 1)?.pop() {
-        for entry in Entry::all(&parcel) {
+    while let Some(Record { key, body, .. }) = database.range(&prefix, &from, 1)?.pop() {
+        for entry in Entry::all(&body) {
             let entry = entry?;
             if entry.seq > after && !visit(&entry) {
                 return Ok(());
@@ -136,8 +136,8 @@ pub(super) fn settle(
     let prefix = prefix(b'o', destination.as_str());
     let mut from = prefix.clone();
     'parcels: while settled.peek().is_some() {
-        let Some((place, parcel)) = database.range(&prefix, &from, 1)?.pop() else { break };
-        for entry in Entry::all(&parcel) {
+        let Some(parcel) = database.range(&prefix, &from, 1)?.pop() else { break };
+        for entry in Entry::all(&parcel.body) {
             let entry = entry?;
             if entry.seq <= ended {
                 continue;
@@ -158,8 +158,8 @@ pub(super) fn settle(
                 group.counts(database, destination.as_str()).dead_letters += 1;
             }
         }
-        group.remove(place.to_vec());
-        from = [&place[..], &[0]].concat();
+        from = [&parcel.key[..], &[0]].concat();
+        group.replace(parcel.key.to_vec(), None, Replaced::Sum(parcel.sum));
     }
     records::put_destination(group, destination, ended, record)?;
     backlog(database, group, destination)

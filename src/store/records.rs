@@ -8,12 +8,13 @@ use std::{
     path::Path,
 };
 
-use jiff::Timestamp;
+use jiff::{Timestamp, fmt::serde::timestamp};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     DestinationRecord, SourceRecord, Stats,
-    database::{Database, Fault, Group},
+    database::{Database, Fault, Group, Record, Replaced},
+    pack::Packs,
 };
 use crate::model::Name;
 
@@ -73,11 +74,31 @@ pub(super) fn health_key(name: &str) -> Vec<u8> {
     key(b'h', name)
 }
 
-/// The keys of a source's seen items begin so.
-pub(super) fn pack_prefix(source: &Name) -> Vec<u8> {
-    let mut prefix = key(b'p', source.as_str());
-    prefix.push(b'/');
-    prefix
+/// The key of a source's record; those of its seen items begin so. No name has a slash.
+pub(super) fn source_key(source: &str) -> Vec<u8> {
+    let mut key = key(b's', source);
+    key.push(b'/');
+    key
+}
+
+/// The key of seen items of a source.
+pub(super) fn pack_key(source: &str, number: u16) -> Vec<u8> {
+    let mut key = source_key(source);
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// The number of seen items, if that is what lies under this key of a source.
+pub(super) fn pack_number(key: &[u8]) -> Option<u16> {
+    let (_, rest) = source_of(key)?;
+    Some(u16::from_be_bytes(*rest.first_chunk::<2>()?))
+}
+
+/// A source's name, and what stands behind it in the key.
+fn source_of(key: &[u8]) -> Option<(&str, &[u8])> {
+    let key = key.strip_prefix(b"s/")?;
+    let (name, rest) = key.split_at_checked(key.iter().position(|byte| *byte == b'/')?)?;
+    Some((std::str::from_utf8(name).ok()?, rest.get(1..)?))
 }
 
 fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, Fault> {
@@ -93,18 +114,72 @@ fn encode<T: Serialize>(what: &str, value: &T) -> Result<Vec<u8>, Fault> {
 // === sources ===
 
 pub(super) fn source(database: &Database, group: &Group, name: &Name) -> Result<SourceRecord, Fault> {
-    let bytes = group.get(database, &key(b's', name.as_str()))?;
+    let bytes = group.get(database, &source_key(name.as_str()))?;
     bytes.map_or_else(|| Ok(SourceRecord::default()), |bytes| decode(name.as_str(), &bytes))
 }
 
-pub(super) fn put_source(group: &mut Group, name: &Name, record: &SourceRecord) -> Result<(), Fault> {
-    group.put(key(b's', name.as_str()), encode(name.as_str(), record)?);
+pub(super) fn put_source(
+    group: &mut Group,
+    name: &Name,
+    record: &SourceRecord,
+    replaced: Replaced,
+) -> Result<(), Fault> {
+    group.replace(source_key(name.as_str()), Some(encode(name.as_str(), record)?), replaced);
     Ok(())
+}
+
+/// What is committed of a source: the little that matters of its record, and its seen items.
+#[derive(Default)]
+pub(super) struct Remembered {
+    pub(super) last_success: Option<Timestamp>,
+    pub(super) packs: Packs,
+    record: Option<u64>,
+    sums: Vec<(u16, u64)>,
+}
+
+impl Remembered {
+    /// What the record takes the place of.
+    pub(super) fn record(&self) -> Replaced {
+        self.record.map_or(Replaced::Nothing, Replaced::Sum)
+    }
+
+    /// What a pack takes the place of.
+    pub(super) fn pack(&self, number: u16) -> Replaced {
+        let old = self.sums.iter().find(|(other, _)| *other == number);
+        old.map_or(Replaced::Nothing, |(_, sum)| Replaced::Sum(*sum))
+    }
+}
+
+/// Reads all of a source at once.
+pub(super) fn remembered(database: &Database, source: &Name) -> Result<Remembered, Fault> {
+    /// One field out of a [`SourceRecord`].
+    #[derive(Deserialize)]
+    struct Success {
+        #[serde(with = "timestamp::millisecond::optional", default)]
+        last_success: Option<Timestamp>,
+    }
+    let mut remembered = Remembered::default();
+    let prefix = source_key(source.as_str());
+    for Record { key, body, sum } in database.range(&prefix, &prefix, usize::MAX)? {
+        match pack_number(&key) {
+            Some(number) => {
+                let damaged = |_| Fault::Damaged(format!("seen items of {source}"));
+                remembered.packs.decode(number, &body).map_err(damaged)?;
+                remembered.sums.push((number, sum));
+            }
+            None => {
+                remembered.last_success = decode::<Success>(source.as_str(), &body)?.last_success;
+                remembered.record = Some(sum);
+            }
+        }
+    }
+    Ok(remembered)
 }
 
 /// Whether the source has yet to mark what it shows as seen, after a loss.
 pub(super) fn must_reseed(database: &Database, group: &Group, name: &Name) -> Result<bool, Fault> {
-    Ok(group.get(database, &key(b'r', name.as_str()))?.is_some())
+    // a group that ends the reseeding of a source is committed before the source is looked at again
+    Ok(database.reseeding() && group.get(database, &key(b'r', name.as_str()))?.is_some())
 }
 
 pub(super) fn reseeded(group: &mut Group, name: &Name) {
@@ -128,26 +203,27 @@ pub(super) fn purge(
 ) -> Result<Vec<String>, Fault> {
     let mut forgotten = Vec::new();
     let configured: HashSet<&str> = configured.iter().map(Name::as_str).collect();
-    for (stored, bytes) in database.range(b"s/", b"s/", usize::MAX)? {
-        let name = String::from_utf8_lossy(stored.get(2..).unwrap_or_default()).into_owned();
-        if configured.contains(name.as_str()) {
+    for Record { key: stored, body, .. } in database.range(b"s/", b"s/", usize::MAX)? {
+        let Some((name, [])) = source_of(&stored) else { continue };
+        if configured.contains(name) {
             continue;
         }
-        let record: SourceRecord = decode(&name, &bytes)?;
+        let record: SourceRecord = decode(name, &body)?;
         let (Some(last), Some(retention)) = (record.last_success, record.retention_s) else { continue };
         if now.duration_since(last).as_secs() <= i64::try_from(retention).unwrap_or(i64::MAX) {
             continue;
         }
         group.remove(stored.to_vec());
-        group.remove(health_key(&name));
-        group.remove(key(b'r', &name));
-        let prefix = key(b'p', &format!("{name}/"));
-        for (pack, bytes) in database.range(&prefix, &prefix, usize::MAX)? {
-            let items = super::pack::count(&bytes).map_err(|_| Fault::Damaged(format!("seen items of {name}")))?;
-            group.meta().committed.seen -= items;
-            group.remove(pack.to_vec());
+        group.remove(health_key(name));
+        group.remove(key(b'r', name));
+        for Record { key: pack, body, .. } in database.range(&stored, &stored, usize::MAX)? {
+            if pack_number(&pack).is_some() {
+                let items = super::pack::count(&body).map_err(|_| Fault::Damaged(format!("seen items of {name}")))?;
+                group.meta().committed.seen -= items;
+                group.remove(pack.to_vec());
+            }
         }
-        forgotten.push(name);
+        forgotten.push(name.to_owned());
     }
     Ok(forgotten)
 }
@@ -184,7 +260,7 @@ pub(super) fn put_destination(
 pub(super) fn load_health(database: &Database) -> Result<Vec<(String, Vec<u8>)>, Fault> {
     let records = database.range(b"h/", b"h/", usize::MAX)?;
     let name = |key: &[u8]| String::from_utf8_lossy(key.get(2..).unwrap_or_default()).into_owned();
-    Ok(records.into_iter().map(|(key, bytes)| (name(&key), bytes.to_vec())).collect())
+    Ok(records.into_iter().map(|record| (name(&record.key), record.body.to_vec())).collect())
 }
 
 pub(super) fn loss(database: &Database) -> Result<Option<Loss>, Fault> {
@@ -202,10 +278,12 @@ pub(super) fn stats(database: &Database, dir: &Path) -> Result<Stats, Fault> {
     let committed = database.meta().committed;
     let aside = std::fs::read_dir(dir).map_err(|error| Fault::Io(error.to_string()))?;
     let aside = aside.filter_map(Result::ok).map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let sources = database.range(b"s/", b"s/", usize::MAX)?;
+    let sources = sources.iter().filter(|record| pack_number(&record.key).is_none());
     let mut set_aside: Vec<_> = aside.filter(|name| name.starts_with("damaged-")).collect();
     set_aside.sort_unstable();
     Ok(Stats {
-        sources: database.range(b"s/", b"s/", usize::MAX)?.len() as u64,
+        sources: sources.count() as u64,
         items_seen: committed.seen,
         outbox: committed.outbox,
         dead_letters: committed.dead_letters,
