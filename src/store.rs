@@ -10,6 +10,7 @@ mod database;
 mod engine;
 mod fate;
 mod ingest;
+mod journal;
 mod outbox;
 mod pack;
 mod records;

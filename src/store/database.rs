@@ -5,8 +5,8 @@
 //! | `m` | [`Meta`]: commit counter, counts, digest |
 //! | `x` | what was lost with the database before this one |
 //! | `r/SOURCE` | the source must reseed after a loss |
-//! | `s/SOURCE/` | the source's record, JSON |
-//! | `s/SOURCE/` u16 | its seen items, packed: beside the record, for both are read and written together |
+//! | `s/SOURCE/` | the source's record: journal of its seen items, and JSON |
+//! | `s/SOURCE/` u16 | its seen items, packed: beside the record, for they are read together |
 //! | `t/DESTINATION` | place of the last item that ended (u64), then the destination's record, JSON |
 //! | `o/DESTINATION/` u64 | outbox: a parcel of items, by the place of its first |
 //! | `d/DESTINATION/` u64 | dead letter, JSON |
@@ -264,9 +264,7 @@ impl Database {
             let body = unsealed(&key, &value)?;
             found.digest ^= sum_of(&value);
             match (key.first(), destination(&key)) {
-                (Some(b's'), _) if super::records::pack_number(&key).is_some() => {
-                    found.committed.seen += super::pack::count(body).map_err(|_| damaged(&key))?;
-                }
+                (Some(b's'), _) => found.committed.seen += super::records::seen(&key, body)?,
                 (Some(b'r'), _) => self.reseeding += 1,
                 (Some(b'o'), Some(name)) => {
                     let ended = super::records::ended(self, &self.group(), name)?;

@@ -24,7 +24,7 @@ use super::{
     Backlog, DestinationRecord, Ingest, Ingested, Options, Prospect, Queued, Settled, SourceRecord, StartError, Stats,
     StoreError, StoreStatus,
     commits::{Commits, Committed},
-    database::{Database, Fault, Group, Replaced},
+    database::{Database, Fault, Group},
     ingest, outbox,
     records::{self, Loss},
     saved_page::SavedPages,
@@ -490,7 +490,7 @@ fn apply(
         Command::SaveSources(records, reply) => {
             let saved = records
                 .into_iter()
-                .try_for_each(|(name, record)| records::put_source(group, &name, &record, Replaced::Unknown));
+                .try_for_each(|(name, record)| records::save_source(database, group, &name, &record));
             answer_later(answers, reply, saved)
         }
         Command::Settle { destination, settled, record, reply } => {

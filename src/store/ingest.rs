@@ -39,7 +39,8 @@ pub(super) fn ingest(database: &Database, group: &mut Group, ingest: Ingest) -> 
     let new = new.filter_map(|(_, candidate)| keys.get(candidate.index)).copied();
     let last_success = before.last_success.map_or(0, |last| seconds(last.as_second()));
     packs.update(&met, new, last_success, seconds(at.as_second()), source.retention);
-    for (number, bytes) in packs.changed() {
+    let (rewritten, journal) = packs.stored();
+    for (number, bytes) in rewritten {
         group.replace(records::pack_key(source.name.as_str(), number), bytes, before.pack(number));
     }
     let seen = &mut group.meta().committed.seen;
@@ -65,7 +66,7 @@ pub(super) fn ingest(database: &Database, group: &mut Group, ingest: Ingest) -> 
         records::reseeded(group, &source.name);
     }
     record.retention_s = Some(source.retention.as_secs());
-    records::put_source(group, &source.name, &record, before.record())?;
+    records::put_source(group, &source.name, &record, journal, before.record())?;
     let count = |fate| fates.iter().filter(|other| **other == fate).count() as u64;
     let (accepted, skipped, filtered) = (count(Fate::Accepted), count(Fate::Skipped), count(Fate::Filtered));
     Ok(Ingested { new: accepted + skipped + filtered, accepted, skipped, filtered })

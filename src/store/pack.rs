@@ -3,9 +3,11 @@
 //! An item is a mask of what follows, its keys (6 bytes each), and when it was last present, in seconds since
 //! 1970; nothing of that while it is in the last document. So a poll that finds the document unchanged
 //! touches nothing here: "the last document's items were there" follows from the source's `last_success`.
+//! What a document changes goes to a [journal] first.
 
 use std::time::Duration;
 
+use super::journal::{self, Change, Place};
 use crate::identity::Keys;
 
 /// Items in one value. Small, for sled moves whole values about.
@@ -30,6 +32,10 @@ struct Seen {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Packs {
     chunks: Vec<Chunk>,
+    /// What of it is not in the stored values.
+    journal: Vec<u8>,
+    /// Something happened that no journal tells.
+    rewritten: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +44,9 @@ struct Chunk {
     items: Vec<Seen>,
     dirty: bool,
 }
+
+/// A value by its number; none for one that is to be removed.
+pub(super) type Value = (u16, Option<Vec<u8>>);
 
 /// The bytes are no pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,30 +57,45 @@ impl Packs {
     pub(super) fn decode(&mut self, number: u16, mut bytes: &[u8]) -> Result<(), Malformed> {
         // most have two keys
         let mut items = Vec::with_capacity(bytes.len() / (1 + 2 * KEY) + 1);
-        while let Some((&mask, rest)) = bytes.split_first() {
-            bytes = rest;
-            let id = if mask & ID != 0 { Some(take(&mut bytes)?) } else { None };
-            let link = if mask & LINK != 0 { Some(take(&mut bytes)?) } else { None };
-            let content = take(&mut bytes)?;
-            let mut last = PRESENT;
-            if mask & LEFT != 0 {
-                let (second, rest) = bytes.split_first_chunk::<4>().ok_or(Malformed)?;
-                bytes = rest;
-                last = u32::from_le_bytes(*second);
-            }
-            items.push(Seen { keys: Keys { id, link, content }, last });
+        while !bytes.is_empty() {
+            let (keys, left) = read_keys(&mut bytes)?;
+            let last = if left == LEFT { read_second(&mut bytes)? } else { PRESENT };
+            items.push(Seen { keys, last });
         }
         self.chunks.push(Chunk { number, items, dirty: false });
         Ok(())
     }
 
-    /// The values that changed: number and bytes, none for a value that is to be removed.
-    pub(super) fn changed(&self) -> impl Iterator<Item = (u16, Option<Vec<u8>>)> {
-        self.chunks.iter().filter(|chunk| chunk.dirty).map(|chunk| {
+    /// Takes in what changed since the values were stored, all of which were taken in before.
+    pub(super) fn replay(&mut self, journal: &[u8]) -> Result<(), Malformed> {
+        for change in journal::changes(journal) {
+            match change? {
+                Change::Left(place, last) => self.place(place)?.last = last,
+                Change::Back(place) => self.place(place)?.last = PRESENT,
+                Change::New(keys) => self.remember(Seen { keys, last: PRESENT }),
+            }
+        }
+        self.journal = journal.to_vec();
+        Ok(())
+    }
+
+    fn place(&mut self, Place { pack, index }: Place) -> Result<&mut Seen, Malformed> {
+        let chunk = self.chunks.iter_mut().find(|chunk| chunk.number == pack).ok_or(Malformed)?;
+        chunk.dirty = true;
+        chunk.items.get_mut(usize::from(index)).ok_or(Malformed)
+    }
+
+    /// What is to be stored: the values that are written anew, and the journal of what they do not hold.
+    pub(super) fn stored(&self) -> (Vec<Value>, &[u8]) {
+        if !self.rewritten && self.journal.len() <= journal::MOST {
+            return (Vec::new(), &self.journal);
+        }
+        let dirty = self.chunks.iter().filter(|chunk| chunk.dirty).map(|chunk| {
             let room = || Vec::with_capacity(chunk.items.len() * (1 + 3 * KEY + 4));
             let bytes = (!chunk.items.is_empty()).then(|| chunk.items.iter().fold(room(), encode));
             (chunk.number, bytes)
-        })
+        });
+        (dirty.collect(), &[])
     }
 
     /// Items remembered.
@@ -113,20 +137,30 @@ impl Packs {
         let mut here = met.here.iter();
         let retention = u32::try_from(retention.as_secs()).unwrap_or(u32::MAX);
         for chunk in &mut self.chunks {
-            for (item, here) in chunk.items.iter_mut().zip(here.by_ref()) {
-                let last = match (*here, item.last) {
-                    (true, _) => PRESENT,
-                    (false, PRESENT) => last_success.min(PRESENT - 1),
-                    (false, last) => last,
+            for ((item, here), index) in chunk.items.iter_mut().zip(here.by_ref()).zip(0..) {
+                let place = Place { pack: chunk.number, index };
+                let (last, change) = match (*here, item.last) {
+                    (true, PRESENT) => continue,
+                    (true, _) => (PRESENT, Change::Back(place)),
+                    (false, PRESENT) => {
+                        let last = last_success.min(PRESENT - 1);
+                        (last, Change::Left(place, last))
+                    }
+                    (false, _) => continue,
                 };
-                chunk.dirty |= last != item.last;
                 item.last = last;
+                chunk.dirty = true;
+                change.write(&mut self.journal);
             }
             let before = chunk.items.len();
             chunk.items.retain(|item| item.last == PRESENT || now.saturating_sub(item.last) <= retention);
-            chunk.dirty |= chunk.items.len() != before;
+            if chunk.items.len() != before {
+                chunk.dirty = true;
+                self.rewritten = true;
+            }
         }
         for keys in new {
+            Change::New(keys).write(&mut self.journal);
             self.remember(Seen { keys, last: PRESENT });
         }
     }
@@ -165,17 +199,36 @@ impl Met {
 }
 
 fn encode(mut bytes: Vec<u8>, item: &Seen) -> Vec<u8> {
-    let Seen { keys, last } = item;
-    let left = if *last == PRESENT { 0 } else { LEFT };
-    let mask = keys.id.map_or(0, |_| ID) | keys.link.map_or(0, |_| LINK) | left;
-    bytes.push(mask);
+    let left = if item.last == PRESENT { 0 } else { LEFT };
+    write_keys(&item.keys, left, &mut bytes);
+    if left != 0 {
+        bytes.extend_from_slice(&item.last.to_le_bytes());
+    }
+    bytes
+}
+
+/// Writes a mask of which keys there are and of `left`, and the keys.
+pub(super) fn write_keys(keys: &Keys, left: u8, bytes: &mut Vec<u8>) {
+    bytes.push(keys.id.map_or(0, |_| ID) | keys.link.map_or(0, |_| LINK) | left);
     for key in keys.all() {
         bytes.extend_from_slice(&key.to_le_bytes()[..KEY]);
     }
-    if left != 0 {
-        bytes.extend_from_slice(&last.to_le_bytes());
-    }
-    bytes
+}
+
+/// Reads what [`write_keys`] wrote.
+pub(super) fn read_keys(bytes: &mut &[u8]) -> Result<(Keys, u8), Malformed> {
+    let (&mask, rest) = bytes.split_first().ok_or(Malformed)?;
+    *bytes = rest;
+    let id = if mask & ID != 0 { Some(take(bytes)?) } else { None };
+    let link = if mask & LINK != 0 { Some(take(bytes)?) } else { None };
+    Ok((Keys { id, link, content: take(bytes)? }, mask & LEFT))
+}
+
+/// Reads a time, in seconds since 1970.
+pub(super) fn read_second(bytes: &mut &[u8]) -> Result<u32, Malformed> {
+    let (second, rest) = bytes.split_first_chunk::<4>().ok_or(Malformed)?;
+    *bytes = rest;
+    Ok(u32::from_le_bytes(*second))
 }
 
 fn take(bytes: &mut &[u8]) -> Result<u64, Malformed> {

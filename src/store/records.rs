@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::{
     DestinationRecord, SourceRecord, Stats,
     database::{Database, Fault, Group, Record, Replaced},
-    pack::Packs,
+    journal,
+    pack::{self, Packs},
 };
 use crate::model::Name;
 
@@ -115,17 +116,55 @@ fn encode<T: Serialize>(what: &str, value: &T) -> Result<Vec<u8>, Fault> {
 
 pub(super) fn source(database: &Database, group: &Group, name: &Name) -> Result<SourceRecord, Fault> {
     let bytes = group.get(database, &source_key(name.as_str()))?;
-    bytes.map_or_else(|| Ok(SourceRecord::default()), |bytes| decode(name.as_str(), &bytes))
+    bytes.map_or_else(|| Ok(SourceRecord::default()), |bytes| decode(name.as_str(), parts(name.as_str(), &bytes)?.1))
 }
 
+/// A source's record is the length of the journal of its seen items (u16), the journal, and JSON.
+fn parts<'a>(name: &str, bytes: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), Fault> {
+    let length = bytes.split_first_chunk::<2>();
+    let parts = length.and_then(|(length, rest)| rest.split_at_checked(usize::from(u16::from_le_bytes(*length))));
+    parts.ok_or_else(|| Fault::Damaged(format!("the record of {name} cannot be read: it ends too soon")))
+}
+
+/// Writes a source's record and the journal of its seen items.
 pub(super) fn put_source(
     group: &mut Group,
     name: &Name,
     record: &SourceRecord,
+    journal: &[u8],
     replaced: Replaced,
 ) -> Result<(), Fault> {
-    group.replace(source_key(name.as_str()), Some(encode(name.as_str(), record)?), replaced);
+    // no journal is longer than `journal::MOST`
+    let length = u16::try_from(journal.len()).unwrap_or(u16::MAX);
+    let mut bytes = Vec::with_capacity(512 + journal.len());
+    bytes.extend_from_slice(&length.to_le_bytes());
+    bytes.extend_from_slice(journal);
+    serde_json::to_writer(&mut bytes, record)
+        .map_err(|error| Fault::Damaged(format!("the record of {name} cannot be written: {error}")))?;
+    group.replace(source_key(name.as_str()), Some(bytes), replaced);
     Ok(())
+}
+
+/// Writes a source's record, and leaves its seen items as they are.
+pub(super) fn save_source(
+    database: &Database,
+    group: &mut Group,
+    name: &Name,
+    record: &SourceRecord,
+) -> Result<(), Fault> {
+    let before = group.get(database, &source_key(name.as_str()))?;
+    let journal = match &before {
+        Some(bytes) => parts(name.as_str(), bytes)?.0,
+        None => &[],
+    };
+    put_source(group, name, record, journal, Replaced::Unknown)
+}
+
+/// Items that are remembered in a record of a source, or in the journal beside it.
+pub(super) fn seen(key: &[u8], body: &[u8]) -> Result<u64, Fault> {
+    let Some((name, rest)) = source_of(key) else { return Ok(0) };
+    let count = if rest.is_empty() { journal::count(parts(name, body)?.0) } else { pack::count(body) };
+    count.map_err(|_| Fault::Damaged(format!("seen items of {name}")))
 }
 
 /// What is committed of a source: the little that matters of its record, and its seen items.
@@ -160,18 +199,19 @@ pub(super) fn remembered(database: &Database, source: &Name) -> Result<Remembere
     }
     let mut remembered = Remembered::default();
     let prefix = source_key(source.as_str());
-    for Record { key, body, sum } in database.range(&prefix, &prefix, usize::MAX)? {
-        match pack_number(&key) {
-            Some(number) => {
-                let damaged = |_| Fault::Damaged(format!("seen items of {source}"));
-                remembered.packs.decode(number, &body).map_err(damaged)?;
-                remembered.sums.push((number, sum));
-            }
-            None => {
-                remembered.last_success = decode::<Success>(source.as_str(), &body)?.last_success;
-                remembered.record = Some(sum);
-            }
+    let damaged = |_| Fault::Damaged(format!("seen items of {source}"));
+    let records = database.range(&prefix, &prefix, usize::MAX)?;
+    for Record { key, body, sum } in &records {
+        if let Some(number) = pack_number(key) {
+            remembered.packs.decode(number, body).map_err(damaged)?;
+            remembered.sums.push((number, *sum));
         }
+    }
+    if let Some(Record { body, sum, .. }) = records.first().filter(|record| record.key == prefix) {
+        let (journal, json) = parts(source.as_str(), body)?;
+        remembered.packs.replay(journal).map_err(damaged)?;
+        remembered.last_success = decode::<Success>(source.as_str(), json)?.last_success;
+        remembered.record = Some(*sum);
     }
     Ok(remembered)
 }
@@ -208,20 +248,16 @@ pub(super) fn purge(
         if configured.contains(name) {
             continue;
         }
-        let record: SourceRecord = decode(name, &body)?;
+        let record: SourceRecord = decode(name, parts(name, &body)?.1)?;
         let (Some(last), Some(retention)) = (record.last_success, record.retention_s) else { continue };
         if now.duration_since(last).as_secs() <= i64::try_from(retention).unwrap_or(i64::MAX) {
             continue;
         }
-        group.remove(stored.to_vec());
         group.remove(health_key(name));
         group.remove(key(b'r', name));
-        for Record { key: pack, body, .. } in database.range(&stored, &stored, usize::MAX)? {
-            if pack_number(&pack).is_some() {
-                let items = super::pack::count(&body).map_err(|_| Fault::Damaged(format!("seen items of {name}")))?;
-                group.meta().committed.seen -= items;
-                group.remove(pack.to_vec());
-            }
+        for Record { key, body, .. } in database.range(&stored, &stored, usize::MAX)? {
+            group.meta().committed.seen -= seen(&key, &body)?;
+            group.remove(key.to_vec());
         }
         forgotten.push(name.to_owned());
     }
