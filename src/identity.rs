@@ -63,11 +63,11 @@ impl Keys {
 /// The keys of every entry of a document, in its order.
 pub fn keys<'a>(entries: impl Iterator<Item = Facts<'a>>) -> Vec<Keys> {
     let mut scratch = Vec::new();
-    usable(entries.map(|facts| alone(&facts, &mut scratch)).collect())
+    usable(&entries.map(|facts| alone(&facts, &mut scratch)).collect::<Vec<_>>())
 }
 
 /// Of the keys that each entry of a document would have alone, those that no other entry has.
-pub fn usable(mut keys: Vec<Keys>) -> Vec<Keys> {
+pub fn usable(alone: &[Keys]) -> Vec<Keys> {
     let shared = |keys: &[Keys], of: fn(&Keys) -> Option<u64>| {
         let mut all = Vec::with_capacity(keys.len());
         all.extend(keys.iter().filter_map(of));
@@ -75,7 +75,8 @@ pub fn usable(mut keys: Vec<Keys>) -> Vec<Keys> {
         let twice = all.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
         twice.collect::<Vec<u64>>()
     };
-    let (ids, links) = (shared(&keys, |keys| keys.id), shared(&keys, |keys| keys.link));
+    let (ids, links) = (shared(alone, |keys| keys.id), shared(alone, |keys| keys.link));
+    let mut keys = alone.to_vec();
     for entry in &mut keys {
         entry.id = entry.id.filter(|key| ids.binary_search(key).is_err());
         entry.link = entry.link.filter(|key| links.binary_search(key).is_err());

@@ -48,7 +48,8 @@ pub(super) fn read<'t>(text: &'t str, hints: &Hints<'_>, known: Option<&[Span]>)
         closed: false,
         base: hints.base.cloned().map(Rc::new),
         children: Vec::new(),
-        entries: Vec::new(),
+        // as many as the last document had, and some new ones
+        entries: Vec::with_capacity(known.map_or(0, |known| known.len() + 8)),
         about: About::default(),
         warnings: Vec::new(),
         recall: Recall::new(known),
@@ -245,10 +246,8 @@ impl<'t> Walk<'t, '_> {
         let surroundings = recalled.then(|| self.recall.context(self.base.as_deref(), region, &self.prefixes));
         // from the name on: the sign before it is what made it a tag
         let rest = self.xml.from(name);
-        let known = surroundings.and_then(|context| self.recall.find(rest.as_bytes(), name, context));
-        if let Some((index, length)) = known {
-            self.xml.skip_to(rest.get(length..).unwrap_or_default());
-            self.entries.push(Entry { span: self.recall.span(index), content: Content::Known(index) });
+        if let Some(end) = surroundings.and_then(|context| self.known(rest, name, context)) {
+            self.xml.skip_to(end);
             return;
         }
         let first = self.children.len();
@@ -269,6 +268,25 @@ impl<'t> Walk<'t, '_> {
         let span =
             span.map_or_else(Span::default, |context| recall::span(read.trim_ascii_end().as_bytes(), name, context));
         self.entries.push(Entry { span, content: Content::Markup(markup) });
+    }
+
+    /// Passes over items of the last document: the one that `rest` begins with, from its name on, and those that
+    /// follow it, which need no reader to be met. Gives what is behind them.
+    fn known(&mut self, mut rest: &'t str, name: &str, context: u64) -> Option<&'t str> {
+        let mut end = None;
+        while let Some((index, length)) = self.recall.find(rest.as_bytes(), name, context) {
+            self.entries.push(Entry { span: self.recall.span(index), content: Content::Known(index) });
+            let behind = rest.get(length..).unwrap_or_default();
+            end = Some(behind);
+            let Some(next) = behind.trim_ascii_start().strip_prefix('<') else { break };
+            // its attributes would be for the reader to see
+            let bare = next.strip_prefix(name).is_some_and(|behind| behind.starts_with('>'));
+            if !bare || self.entries.len() >= MOST_ENTRIES {
+                break;
+            }
+            rest = next;
+        }
+        end
     }
 
     /// Takes up the elements of an item; whether they are whole.

@@ -127,8 +127,8 @@ fn from_rules(
         read.map_err(|error| Failure::fatal(error.kind(), error.to_string()))?;
     let mut scratch = Vec::new();
     let alone: Vec<Keys> = items.iter().map(|item| identity::alone(&item.into(), &mut scratch)).collect();
-    let window = Window::new(alone.iter().map(|_| feed::Span::default()), &alone);
-    let keys = identity::usable(alone);
+    let keys = identity::usable(&alone);
+    let window = Window::new(alone.iter().map(|_| feed::Span::default()), &alone, &keys);
     let seen = input.window.strongest();
     let unseen = items.into_iter().enumerate().zip(&keys);
     let unseen = unseen.filter(|(_, keys)| seen.binary_search(&keys.strongest()).is_err());
@@ -166,8 +166,8 @@ fn read_entries(
         let Some(keys) = keys else { return Ok(None) };
         alone.push(keys);
     }
-    let left_behind = Window::new(document.entries.iter().map(feed::Entry::span), &alone);
-    let keys = identity::usable(alone);
+    let keys = identity::usable(&alone);
+    let left_behind = Window::new(document.entries.iter().map(feed::Entry::span), &alone, &keys);
     let seen = input.window.strongest();
     let mut candidates = Vec::new();
     for (index, (entry, keys)) in document.entries.iter().zip(&keys).enumerate() {

@@ -13,6 +13,8 @@ use crate::{
 pub struct Window {
     spans: Box<[Span]>,
     keys: Box<[Packed]>,
+    /// No two entries had a key in common, so that every key was usable.
+    distinct: bool,
 }
 
 /// The keys of one entry as if it stood alone, 48 bits each, and which of them decided.
@@ -42,9 +44,10 @@ impl Packed {
 }
 
 impl Window {
-    /// Of a document's entries: their spans, and their keys each as if it stood alone.
-    pub fn new(spans: impl Iterator<Item = Span>, alone: &[Keys]) -> Self {
-        Self { spans: spans.collect(), keys: alone.iter().map(Packed::new).collect() }
+    /// Of a document's entries: their spans, their keys each as if it stood alone, and which of these are usable.
+    pub fn new(spans: impl Iterator<Item = Span>, alone: &[Keys], usable: &[Keys]) -> Self {
+        let keys = alone.iter().map(Packed::new).collect();
+        Self { spans: spans.collect(), keys, distinct: alone == usable }
     }
 
     /// What each entry was read from.
@@ -59,8 +62,12 @@ impl Window {
 
     /// The strongest usable keys of all entries, sorted.
     pub fn strongest(&self) -> Vec<u64> {
-        let keys = identity::usable(self.keys.iter().map(Packed::keys).collect());
-        let mut strongest: Vec<u64> = keys.iter().map(Keys::strongest).collect();
+        let alone = self.keys.iter().map(Packed::keys);
+        let mut strongest: Vec<u64> = if self.distinct {
+            alone.map(|keys| keys.strongest()).collect()
+        } else {
+            identity::usable(&alone.collect::<Vec<_>>()).iter().map(Keys::strongest).collect()
+        };
         strongest.sort_unstable();
         strongest
     }
@@ -76,9 +83,16 @@ mod tests {
             Keys { id: Some(0xffff_0000_0001), link: None, content: 0x1234_5678_9abc },
             Keys { id: None, link: Some(1), content: 0xffff_ffff_ffff },
         ];
-        let window = Window::new([Span::default(); 2].into_iter(), &keys);
+        let window = Window::new([Span::default(); 2].into_iter(), &keys, &keys);
         assert_eq!([window.alone(0), window.alone(1), window.alone(2)], [Some(keys[0]), Some(keys[1]), None]);
         assert_eq!(window.strongest(), [1, 0xffff_0000_0001]);
+    }
+
+    #[test]
+    fn a_key_that_two_entries_had_is_none_to_know_them_by() {
+        let alone = [1, 2].map(|content| Keys { id: Some(9), link: Some(content + 10), content });
+        let window = Window::new([Span::default(); 2].into_iter(), &alone, &identity::usable(&alone));
+        assert_eq!(window.strongest(), [11, 12]);
     }
 
     #[test]
