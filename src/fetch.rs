@@ -49,11 +49,13 @@ mod proxy;
 mod redirect;
 pub mod retry_after;
 mod send;
+mod spare;
 mod tls;
 mod transport;
 mod wire;
 
 pub use send::{Outgoing, Reply, SendFailure, get_local, send};
+pub use spare::give as reuse;
 pub use tls::Tls;
 
 use classify::Fault;

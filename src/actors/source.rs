@@ -32,7 +32,7 @@ use crate::{
         },
     },
     config,
-    fetch::{Answer, Document, Fetcher, Validators},
+    fetch::{self, Answer, Document, Fetcher, Validators},
     model::{ErrorKind, Failure, RedactedUrl},
     poll::{
         Due, End, Next, Poller,
@@ -467,6 +467,7 @@ impl Poll {
         }
         let body_hash = xxh3_128(&body);
         if self.poller.record.body_hash == Some(body_hash) {
+            fetch::reuse(body);
             return Ok(Got::Same { etag, last_modified });
         }
         // what selectors cost is up to the page
@@ -505,6 +506,9 @@ impl Poll {
             Err(failure) if failure.kind == ErrorKind::Selector => return Err(self.kept(input, failure).await),
             Err(failure) => return Err(failure),
         };
+        if let Some(input) = Arc::into_inner(input) {
+            fetch::reuse(input.body);
+        }
         Ok(Got::Changed(Box::new(Changed { parsed, etag, last_modified, body_hash })))
     }
 

@@ -24,6 +24,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
 use super::{
     classify::Fault,
     framing::{self, Chunks, Framing, Head},
+    spare,
     transport::Transport,
 };
 
@@ -227,6 +228,9 @@ enum Filled {
 impl Wire {
     /// Receives into `received`, which gets `room` bytes of room first.
     fn poll_fill(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
+        if self.received.capacity() == 0 {
+            self.received = spare::take();
+        }
         self.received.reserve(room);
         // the future holds nothing between two polls
         pin!(self.transport.read_buf(&mut self.received)).poll(cx)

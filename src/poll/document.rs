@@ -156,7 +156,7 @@ fn read_entries(
     window: &Window,
 ) -> Result<Option<Parsed>, Failure> {
     let document = feed::read_again(text, hints, window.spans()).map_err(unreadable)?;
-    let mut scratch = Vec::new();
+    let mut scratch = Vec::with_capacity(1024);
     let mut alone = Vec::with_capacity(document.entries.len());
     for entry in &document.entries {
         let keys = match entry.facts() {
