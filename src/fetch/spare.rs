@@ -1,29 +1,33 @@
-//! The memory of one body, kept for the next: it is larger than all else that a poll takes, and handing it back to
-//! the system's allocator and taking it again costs more than reading the body does.
+//! The memory of bodies, kept for the next ones: they are larger than all else that a poll takes, and handing them
+//! back to the system's allocator and taking them again costs more than reading a body does.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 
 use bytes::{Bytes, BytesMut};
 
 /// What is larger is not kept.
 const MOST: usize = 256 * 1024;
+/// So many are kept: a chunked body is received into one and put together in another.
+const KEPT: usize = 2;
 
 thread_local! {
-    static SPARE: Cell<Option<BytesMut>> = const { Cell::new(None) };
+    static SPARE: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Memory to receive into: what the last body of this thread left, or none yet.
+/// Memory to receive into: what a body of this thread left, or none yet.
 pub(super) fn take() -> BytesMut {
-    SPARE.take().unwrap_or_default()
+    SPARE.with_borrow_mut(Vec::pop).unwrap_or_default()
 }
 
-/// Gives back a body that nobody needs any more.
+/// Gives back what nobody needs any more.
 pub fn give(body: Bytes) {
     if let Ok(mut memory) = body.try_into_mut() {
         memory.clear();
-        if (1..=MOST).contains(&memory.capacity()) {
-            SPARE.set(Some(memory));
-        }
+        SPARE.with_borrow_mut(|spare| {
+            if spare.len() < KEPT && (1..=MOST).contains(&memory.capacity()) {
+                spare.push(memory);
+            }
+        });
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
     cell::RefCell,
     fmt,
     future::{Future, poll_fn},
-    io,
+    io, mem,
     pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll, ready},
@@ -148,7 +148,7 @@ impl Handle {
         }
         // a kept connection keeps no memory
         if wire.received.is_empty() {
-            wire.received = BytesMut::new();
+            spare::give(mem::take(&mut wire.received).freeze());
         }
         Ok(Body { bytes, framing, certain })
     }
@@ -165,7 +165,8 @@ impl Handle {
             };
             // an announced length is believed up to a point; beyond it, memory doubles as bytes arrive
             let room = (length - have).min(have.max(TRUSTED_LENGTH));
-            if self.fill(room).await?.is_none() {
+            // rounded up: what this body leaves is to have room for the next, which is mostly of about its size
+            if self.fill(room.next_multiple_of(FIRST_READ)).await?.is_none() {
                 return Err(Fault::Cut("within the body, short of the announced length"));
             }
         }
@@ -173,7 +174,8 @@ impl Handle {
 
     async fn chunked(&self, limit: u64) -> Result<Bytes, Fault> {
         let mut chunks = Chunks::default();
-        let mut body = BytesMut::with_capacity(USUAL_BODY);
+        let mut body = spare::take();
+        body.reserve(USUAL_BODY);
         loop {
             {
                 let wire = &mut *self.0.borrow_mut();
