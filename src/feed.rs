@@ -144,7 +144,7 @@ impl Warning {
             Self::Truncated => "it ends before it is complete; what came before was read",
             Self::Damaged => "tags that do not fit together were passed over",
             Self::InvalidBytes => {
-                "bytes that are not valid in its encoding became U+FFFD; `encoding` of the source says which it is"
+                "bytes that are not valid in its encoding became U+FFFD; set `encoding` of the source to the right one"
             }
             Self::TooManyEntries => "it has more entries than are read",
             Self::AbsurdDate => "a date that cannot be meant was left out",

@@ -340,6 +340,7 @@ impl Fetcher {
     /// Keeps the connection for the next request; whether it can be used is seen then.
     fn keep(&self, url: &Url, handle: Handle) {
         if self.settings.keep_alive {
+            handle.release();
             *self.idle.borrow_mut() = Some((url.origin(), handle));
         }
     }

@@ -17,8 +17,8 @@ use actix::{
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use rand::{SeedableRng, rngs::SmallRng};
-use slog::{Logger, debug, info, o, warn};
-use xxhash_rust::xxh3::xxh3_128;
+use slog::{Logger, info, o, warn};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::{
     actors::{
@@ -103,6 +103,8 @@ pub struct SourceActor {
     log: Logger,
     /// The last document; empty until one was read in this run.
     window: Arc<Window>,
+    /// Hash of what was last said to be wrong with a document.
+    told: Option<u64>,
     timer: Option<SpawnHandle>,
     polling: bool,
     _watch: DeathWatch<ChildId>,
@@ -129,6 +131,7 @@ impl SourceActor {
             log: log.new(o!("source" => source.name.clone())),
             source,
             window: Arc::default(),
+            told: None,
             timer: None,
             polling: false,
             _watch: watch,
@@ -219,6 +222,19 @@ impl SourceActor {
         Box::pin(actix::fut::ready(()))
     }
 
+    /// Says what was wrong with a document, and does not say so again while it stays the same.
+    fn tell_warnings(&mut self, warnings: &[String]) {
+        if warnings.is_empty() {
+            return;
+        }
+        let all = xxh3_64(warnings.concat().as_bytes());
+        if self.told.replace(all) != Some(all) {
+            for warning in warnings {
+                warn!(self.log, "the document is not as it should be"; "warning" => warning);
+            }
+        }
+    }
+
     fn succeeded(&mut self, started: Timestamp, now: Timestamp) -> bool {
         let failures = self.poller.record.breaker.failures;
         if failures > 0 {
@@ -238,9 +254,7 @@ impl SourceActor {
     ) -> LocalBoxActorFuture<Self, ()> {
         let Changed { parsed, etag, last_modified, body_hash } = changed;
         let Parsed { keys, window, candidates, whole, warnings, matched, .. } = parsed;
-        for warning in &warnings {
-            debug!(self.log, "the document is not as it should be"; "warning" => warning);
-        }
+        self.tell_warnings(&warnings);
         let emptied = keys.is_empty() && self.poller.record.had_items;
         let mut next = self.poller.clone();
         next.finished(started, now, End::Success, &mut self.rng);

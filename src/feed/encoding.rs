@@ -3,8 +3,8 @@
 //! In order: what the operator set; a byte order mark; UTF-16 or UTF-32 told from the pattern of its zero
 //! bytes; bytes that are valid UTF-8 (a document that says otherwise lies, unless its encoding is one in
 //! which all bytes are ASCII, such as ISO-2022-JP); the HTTP charset; the XML declaration; UTF-8, as XML 1.0
-//! (4.3.3) has it of a document of which nobody says anything. One that says that it is UTF-8, and plainly
-//! is not, is read as windows-1252 where the bytes look like it.
+//! (4.3.3) has it of a document of which nobody says anything. One that says so, and plainly is
+//! not, is read as windows-1252 where the bytes look like it.
 //! Nothing here fails: bytes that are not valid become U+FFFD.
 
 use std::borrow::Cow;

@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use bytes::Bytes;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
-use super::classify::Fault;
+use super::{classify::Fault, spare};
 
 /// From here on a body is inflated on a thread of its own, so that a big one does not hold up the other
 /// sources of its thread.
@@ -48,7 +48,9 @@ pub(super) fn coding(header: Option<&[u8]>) -> Result<Option<Coding>, Fault> {
 pub(super) async fn decode(body: Bytes, coding: Option<Coding>, limit: u64, delimited: bool) -> Result<Bytes, Fault> {
     let Some(coding) = coding.filter(|_| !body.is_empty()) else { return Ok(body) };
     let decoded = if body.len() < LARGE {
-        inflate(&body, coding, limit)
+        let decoded = inflate(&body, coding, limit);
+        spare::give(body);
+        decoded
     } else {
         let job = tokio::task::spawn_blocking(move || inflate(&body, coding, limit));
         job.await.unwrap_or_else(|gone| Err(io::Error::other(gone)))

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 
 use bytes::{Bytes, BytesMut};
 
-/// What is larger is not kept.
+/// What is larger is not kept: so much room behind what was cut off in front, which is at most as much again.
 const MOST: usize = 256 * 1024;
 /// So many are kept: a chunked body is received into one and put together in another.
 const KEPT: usize = 2;

@@ -146,11 +146,13 @@ impl Handle {
         if let (Some(answer), true) = (&mut wire.answer, framing != Framing::Eof) {
             answer.framing = Framing::None;
         }
-        // a kept connection keeps no memory
-        if wire.received.is_empty() {
-            spare::give(mem::take(&mut wire.received).freeze());
-        }
+        wire.release();
         Ok(Body { bytes, framing, certain })
+    }
+
+    /// Nothing is to be received for now: a kept connection keeps no memory.
+    pub(super) fn release(&self) {
+        self.0.borrow_mut().release();
     }
 
     async fn sized(&self, length: u64, limit: u64) -> Result<Bytes, Fault> {
@@ -228,6 +230,12 @@ enum Filled {
 }
 
 impl Wire {
+    fn release(&mut self) {
+        if self.received.is_empty() {
+            spare::give(mem::take(&mut self.received).freeze());
+        }
+    }
+
     /// Receives into `received`, which gets `room` bytes of room first.
     fn poll_fill(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
         if self.received.capacity() == 0 {
@@ -346,5 +354,28 @@ impl ActixStream for Handle {
 
     fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         self.0.borrow().transport.poll_ready(cx, Interest::WRITABLE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[actix_rt::test]
+    async fn a_connection_that_is_kept_holds_no_memory_after_an_answer_without_a_body() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        listener.accept().unwrap().0.write_all(b"HTTP/1.1 304 Not Modified\r\n\r\n").unwrap();
+        spare::give(vec![0; 200_000].into());
+        let mut handle = Handle::new(Transport::Plain(stream));
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            assert_ne!(handle.read_buf(&mut head).await.unwrap(), 0);
+        }
+        handle.release();
+        assert_eq!(handle.0.borrow().received.capacity(), 0);
+        assert!(spare::take().capacity() > 190_000, "it is there for the next");
     }
 }

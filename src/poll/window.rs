@@ -13,7 +13,7 @@ use crate::{
 pub struct Window {
     spans: Box<[Span]>,
     keys: Box<[Packed]>,
-    /// No two entries had a key in common, so that every key was usable.
+    /// No two entries had an id or a link in common, so that every key was usable.
     distinct: bool,
 }
 

@@ -264,7 +264,11 @@ impl Database {
             let body = unsealed(&key, &value)?;
             found.digest ^= sum_of(&value);
             match (key.first(), destination(&key)) {
-                (Some(b's'), _) => found.committed.seen += super::records::seen(&key, body)?,
+                (Some(b's'), _) => {
+                    if let Some((name, [])) = super::records::source_of(&key) {
+                        found.committed.seen += super::records::remembered(self, name)?.packs.len() as u64;
+                    }
+                }
                 (Some(b'r'), _) => self.reseeding += 1,
                 (Some(b'o'), Some(name)) => {
                     let ended = super::records::ended(self, &self.group(), name)?;
@@ -314,16 +318,24 @@ impl Database {
 
     /// Committed records from `from` on whose keys begin with `prefix`, `max` at most.
     pub(super) fn range(&self, prefix: &[u8], from: &[u8], max: usize) -> Result<Vec<Record>, Fault> {
-        let mut records = Vec::new();
-        for record in self.db.range::<&[u8], _>((Bound::Included(from), Bound::Unbounded)).take(max) {
+        self.records(prefix, from).take(max).collect()
+    }
+
+    /// Visits every committed record whose key begins with `prefix`, of which there may be more than memory holds.
+    pub(super) fn each(&self, prefix: &[u8], mut visit: impl FnMut(Record) -> Result<(), Fault>) -> Result<(), Fault> {
+        self.records(prefix, prefix).try_for_each(|record| visit(record?))
+    }
+
+    fn records(&self, prefix: &[u8], from: &[u8]) -> impl Iterator<Item = Result<Record, Fault>> {
+        let records = self.db.range::<&[u8], _>((Bound::Included(from), Bound::Unbounded));
+        let here =
+            move |record: &sled::Result<(IVec, IVec)>| record.as_ref().map_or(true, |(key, _)| key.starts_with(prefix));
+        records.take_while(here).map(|record| {
             let (key, value) = record?;
-            if !key.starts_with(prefix) {
-                break;
-            }
             unsealed(&key, &value)?;
-            records.push(Record { key, body: value.subslice(SUM, value.len() - SUM), sum: sum_of(&value) });
-        }
-        Ok(records)
+            let sum = sum_of(&value);
+            Ok(Record { key, body: value.subslice(SUM, value.len() - SUM), sum })
+        })
     }
 
     /// Begins a group of changes.
@@ -344,6 +356,7 @@ impl Database {
                 Replaced::Nothing => None,
                 Replaced::Sum(sum) => Some(*sum),
             };
+            debug_assert_eq!(old, self.db.get(key)?.map(|old| sum_of(&old)), "what is replaced is known");
             group.meta.digest ^= old.unwrap_or_default();
             if key.first() == Some(&b'r') {
                 reseeding = reseeding + usize::from(body.is_some()) - usize::from(old.is_some());

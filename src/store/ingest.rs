@@ -27,7 +27,8 @@ const MOST_PARTS: usize = 64;
 pub(super) fn ingest(database: &Database, group: &mut Group, ingest: Ingest) -> Result<Ingested, Fault> {
     let Ingest { source, keys, mut candidates, mut record, at } = ingest;
     candidates.retain(|candidate| candidate.index < keys.len());
-    let mut before = records::remembered(database, &source.name)?;
+    debug_assert!(!group.touches(&records::source_key(source.name.as_str())), "the caller commits it first");
+    let mut before = records::remembered(database, source.name.as_str())?;
     let mut packs = std::mem::take(&mut before.packs);
     let remembered = packs.len();
     let met = packs.meet(keys.iter().map(identity::Keys::strongest));
@@ -75,7 +76,7 @@ pub(super) fn ingest(database: &Database, group: &mut Group, ingest: Ingest) -> 
 /// For each entry, whether [`ingest`] would queue it.
 pub(super) fn would_accept(database: &Database, group: &Group, prospect: &Prospect) -> Result<Vec<bool>, Fault> {
     let Prospect { source, outlines } = prospect;
-    let before = records::remembered(database, &source.name)?;
+    let before = records::remembered(database, source.name.as_str())?;
     let met = before.packs.meet(outlines.iter().map(|outline| outline.strongest));
     let standing = standing(database, group, source, before.last_success)?;
     let fates = fates(outlines, |key| met.seen(key), standing);

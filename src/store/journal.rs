@@ -12,6 +12,7 @@ pub(super) const MOST: usize = 256;
 const LEFT: u8 = b'-';
 const BACK: u8 = b'+';
 const NEW: u8 = b'n';
+const FORGOT: u8 = b'f';
 
 /// Where a remembered item is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub(super) enum Change {
     Back(Place),
     /// An item is remembered from now on; where, follows from what is there.
     New(Keys),
+    /// Items that were last there before this second are forgotten.
+    Forgot(u32),
 }
 
 impl Change {
@@ -53,6 +56,10 @@ impl Change {
                 journal.push(NEW);
                 pack::write_keys(&keys, 0, journal);
             }
+            Self::Forgot(before) => {
+                journal.push(FORGOT);
+                journal.extend_from_slice(&before.to_le_bytes());
+            }
         }
     }
 
@@ -67,6 +74,7 @@ impl Change {
                 (keys, 0) => Ok(Self::New(keys)),
                 _ => Err(Malformed),
             },
+            FORGOT => Ok(Self::Forgot(pack::read_second(journal)?)),
             _ => Err(Malformed),
         }
     }
@@ -101,11 +109,6 @@ pub(super) fn changes(mut journal: &[u8]) -> impl Iterator<Item = Result<Change,
     })
 }
 
-/// Items that a journal adds.
-pub(super) fn count(journal: &[u8]) -> Result<u64, Malformed> {
-    changes(journal).try_fold(0, |count, change| Ok(count + u64::from(matches!(change?, Change::New(_)))))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,15 +117,15 @@ mod tests {
     fn what_is_written_is_read() {
         let place = Place { pack: 3, index: 255 };
         let keys = Keys { id: None, link: Some(1), content: 0xffff_0000_ffff };
-        let all = [Change::New(keys), Change::Left(place, 1_790_000_000), Change::Back(place)];
+        let all =
+            [Change::New(keys), Change::Left(place, 1_790_000_000), Change::Back(place), Change::Forgot(1_790_000_001)];
         let mut journal = Vec::new();
         all.iter().for_each(|change| change.write(&mut journal));
         assert_eq!(changes(&journal).collect::<Result<Vec<_>, _>>(), Ok(all.to_vec()));
-        assert_eq!(count(&journal), Ok(1));
         for length in 1..journal.len() {
             let read = changes(&journal[..length]).collect::<Vec<_>>();
             assert!(read.len() <= all.len() && read.iter().take(read.len() - 1).all(Result::is_ok), "{length}");
         }
-        assert_eq!(count(b"?"), Err(Malformed));
+        assert_eq!(changes(b"?").collect::<Vec<_>>(), [Err(Malformed)]);
     }
 }

@@ -34,8 +34,6 @@ pub(super) struct Packs {
     chunks: Vec<Chunk>,
     /// What of it is not in the stored values.
     journal: Vec<u8>,
-    /// Something happened that no journal tells.
-    rewritten: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +71,7 @@ impl Packs {
                 Change::Left(place, last) => self.place(place)?.last = last,
                 Change::Back(place) => self.place(place)?.last = PRESENT,
                 Change::New(keys) => self.remember(Seen { keys, last: PRESENT }),
+                Change::Forgot(before) => drop(self.forget(before)),
             }
         }
         self.journal = journal.to_vec();
@@ -87,7 +86,7 @@ impl Packs {
 
     /// What is to be stored: the values that are written anew, and the journal of what they do not hold.
     pub(super) fn stored(&self) -> (Vec<Value>, &[u8]) {
-        if !self.rewritten && self.journal.len() <= journal::MOST {
+        if self.journal.len() <= journal::MOST {
             return (Vec::new(), &self.journal);
         }
         let dirty = self.chunks.iter().filter(|chunk| chunk.dirty).map(|chunk| {
@@ -152,17 +151,30 @@ impl Packs {
                 chunk.dirty = true;
                 change.write(&mut self.journal);
             }
-            let before = chunk.items.len();
-            chunk.items.retain(|item| item.last == PRESENT || now.saturating_sub(item.last) <= retention);
-            if chunk.items.len() != before {
-                chunk.dirty = true;
-                self.rewritten = true;
-            }
+        }
+        let oldest = now.saturating_sub(retention);
+        if self.forget(oldest) {
+            Change::Forgot(oldest).write(&mut self.journal);
         }
         for keys in new {
             Change::New(keys).write(&mut self.journal);
             self.remember(Seen { keys, last: PRESENT });
         }
+    }
+
+    /// Forgets items that were last there before this second; whether there were any.
+    fn forget(&mut self, before: u32) -> bool {
+        let mut any = false;
+        for chunk in &mut self.chunks {
+            let items = chunk.items.len();
+            // an item that is present has the latest of all times
+            chunk.items.retain(|item| item.last >= before);
+            if chunk.items.len() != items {
+                chunk.dirty = true;
+                any = true;
+            }
+        }
+        any
     }
 
     fn remember(&mut self, item: Seen) {
@@ -237,9 +249,93 @@ fn take(bytes: &mut &[u8]) -> Result<u64, Malformed> {
     Ok(head.iter().rev().fold(0, |key, byte| key << 8 | u64::from(*byte)))
 }
 
-/// Items in a stored value.
-pub(super) fn count(bytes: &[u8]) -> Result<u64, Malformed> {
-    let mut packs = Packs::default();
-    packs.decode(0, bytes)?;
-    Ok(packs.len() as u64)
+#[cfg(test)]
+mod tests {
+    use rand::{RngExt, SeedableRng, rngs::SmallRng};
+
+    use super::*;
+
+    fn keys(number: u64) -> Keys {
+        let key = |salt| number << 4 | salt;
+        Keys {
+            id: number.is_multiple_of(3).then(|| key(1)),
+            link: number.is_multiple_of(2).then(|| key(2)),
+            content: key(3),
+        }
+    }
+
+    /// What lies on disk of one source.
+    #[derive(Default)]
+    struct Disk {
+        values: std::collections::BTreeMap<u16, Vec<u8>>,
+        journal: Vec<u8>,
+    }
+
+    impl Disk {
+        fn load(&self) -> Packs {
+            let mut packs = Packs::default();
+            self.values.iter().for_each(|(number, bytes)| packs.decode(*number, bytes).unwrap());
+            packs.replay(&self.journal).unwrap();
+            packs
+        }
+
+        fn store(&mut self, packs: &Packs) -> bool {
+            let (values, journal) = packs.stored();
+            assert!(journal.len() <= journal::MOST);
+            self.journal = journal.to_vec();
+            let whole = !values.is_empty();
+            for (number, bytes) in values {
+                match bytes {
+                    Some(bytes) => drop(self.values.insert(number, bytes)),
+                    None => drop(self.values.remove(&number)),
+                }
+            }
+            whole
+        }
+    }
+
+    fn remembered(packs: &Packs) -> Vec<(u16, Seen)> {
+        let all = packs.chunks.iter().flat_map(|chunk| chunk.items.iter().map(|item| (chunk.number, *item)));
+        let mut all: Vec<_> = all.collect();
+        all.sort_by_key(|(number, item)| (*number, item.keys.content));
+        all
+    }
+
+    #[test]
+    fn what_is_loaded_is_what_was_stored_whatever_came_and_went() {
+        let mut rng = SmallRng::seed_from_u64(1);
+        let (mut journals, mut wholes) = (0, 0);
+        for _ in 0..30 {
+            let mut disk = Disk::default();
+            let (mut first, mut now) = (0_u64, 1_000_000);
+            let retention = Duration::from_secs(rng.random_range(1_000..20_000));
+            for _ in 0..60 {
+                // a window over up to three packs that moves on, back at times, with gaps
+                first = (first + rng.random_range(0..6)).saturating_sub(rng.random_range(0..4));
+                let length = if rng.random_bool(0.1) { 700 } else { 300 };
+                let document: Vec<Keys> =
+                    (first..first + length).filter(|_| rng.random_bool(0.999)).map(keys).collect();
+                let last_success = now;
+                now += rng.random_range(1..600);
+                let mut packs = disk.load();
+                let met = packs.meet(document.iter().map(Keys::strongest));
+                let new = document.iter().copied().filter(|keys| !met.seen(keys.strongest()));
+                packs.update(&met, new, last_success, now, retention);
+                if disk.store(&packs) {
+                    wholes += 1
+                } else {
+                    journals += 1
+                }
+                assert_eq!(remembered(&disk.load()), remembered(&packs));
+            }
+        }
+        assert!(journals > 100 && wholes > 100, "{journals} {wholes}");
+    }
+
+    #[test]
+    fn a_journal_that_does_not_fit_is_malformed() {
+        let mut journal = Vec::new();
+        Change::Back(Place { pack: 0, index: 3 }).write(&mut journal);
+        assert_eq!(Packs::default().replay(&journal), Err(Malformed));
+    }
 }

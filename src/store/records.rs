@@ -14,8 +14,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::{
     DestinationRecord, SourceRecord, Stats,
     database::{Database, Fault, Group, Record, Replaced},
-    journal,
-    pack::{self, Packs},
+    pack::Packs,
 };
 use crate::model::Name;
 
@@ -90,13 +89,13 @@ pub(super) fn pack_key(source: &str, number: u16) -> Vec<u8> {
 }
 
 /// The number of seen items, if that is what lies under this key of a source.
-pub(super) fn pack_number(key: &[u8]) -> Option<u16> {
+fn pack_number(key: &[u8]) -> Option<u16> {
     let (_, rest) = source_of(key)?;
     Some(u16::from_be_bytes(*rest.first_chunk::<2>()?))
 }
 
 /// A source's name, and what stands behind it in the key.
-fn source_of(key: &[u8]) -> Option<(&str, &[u8])> {
+pub(super) fn source_of(key: &[u8]) -> Option<(&str, &[u8])> {
     let key = key.strip_prefix(b"s/")?;
     let (name, rest) = key.split_at_checked(key.iter().position(|byte| *byte == b'/')?)?;
     Some((std::str::from_utf8(name).ok()?, rest.get(1..)?))
@@ -160,13 +159,6 @@ pub(super) fn save_source(
     put_source(group, name, record, journal, Replaced::Unknown)
 }
 
-/// Items that are remembered in a record of a source, or in the journal beside it.
-pub(super) fn seen(key: &[u8], body: &[u8]) -> Result<u64, Fault> {
-    let Some((name, rest)) = source_of(key) else { return Ok(0) };
-    let count = if rest.is_empty() { journal::count(parts(name, body)?.0) } else { pack::count(body) };
-    count.map_err(|_| Fault::Damaged(format!("seen items of {name}")))
-}
-
 /// What is committed of a source: the little that matters of its record, and its seen items.
 #[derive(Default)]
 pub(super) struct Remembered {
@@ -189,8 +181,9 @@ impl Remembered {
     }
 }
 
-/// Reads all of a source at once.
-pub(super) fn remembered(database: &Database, source: &Name) -> Result<Remembered, Fault> {
+/// Reads all of a source at once, as it is committed: no open group may touch the source, or the checksums would
+/// be those of what is not there any more.
+pub(super) fn remembered(database: &Database, source: &str) -> Result<Remembered, Fault> {
     /// One field out of a [`SourceRecord`].
     #[derive(Deserialize)]
     struct Success {
@@ -198,7 +191,7 @@ pub(super) fn remembered(database: &Database, source: &Name) -> Result<Remembere
         last_success: Option<Timestamp>,
     }
     let mut remembered = Remembered::default();
-    let prefix = source_key(source.as_str());
+    let prefix = source_key(source);
     let damaged = |_| Fault::Damaged(format!("seen items of {source}"));
     let records = database.range(&prefix, &prefix, usize::MAX)?;
     for Record { key, body, sum } in &records {
@@ -208,9 +201,9 @@ pub(super) fn remembered(database: &Database, source: &Name) -> Result<Remembere
         }
     }
     if let Some(Record { body, sum, .. }) = records.first().filter(|record| record.key == prefix) {
-        let (journal, json) = parts(source.as_str(), body)?;
+        let (journal, json) = parts(source, body)?;
         remembered.packs.replay(journal).map_err(damaged)?;
-        remembered.last_success = decode::<Success>(source.as_str(), json)?.last_success;
+        remembered.last_success = decode::<Success>(source, json)?.last_success;
         remembered.record = Some(*sum);
     }
     Ok(remembered)
@@ -243,23 +236,26 @@ pub(super) fn purge(
 ) -> Result<Vec<String>, Fault> {
     let mut forgotten = Vec::new();
     let configured: HashSet<&str> = configured.iter().map(Name::as_str).collect();
-    for Record { key: stored, body, .. } in database.range(b"s/", b"s/", usize::MAX)? {
-        let Some((name, [])) = source_of(&stored) else { continue };
+    database.each(b"s/", |Record { key: stored, body, .. }| {
+        let Some((name, [])) = source_of(&stored) else { return Ok(()) };
         if configured.contains(name) {
-            continue;
+            return Ok(());
         }
         let record: SourceRecord = decode(name, parts(name, &body)?.1)?;
-        let (Some(last), Some(retention)) = (record.last_success, record.retention_s) else { continue };
-        if now.duration_since(last).as_secs() <= i64::try_from(retention).unwrap_or(i64::MAX) {
-            continue;
+        let (Some(last), Some(retention)) = (record.last_success, record.retention_s) else { return Ok(()) };
+        if now.duration_since(last).as_secs() > i64::try_from(retention).unwrap_or(i64::MAX) {
+            forgotten.push(name.to_owned());
         }
+        Ok(())
+    })?;
+    for name in &forgotten {
         group.remove(health_key(name));
         group.remove(key(b'r', name));
-        for Record { key, body, .. } in database.range(&stored, &stored, usize::MAX)? {
-            group.meta().committed.seen -= seen(&key, &body)?;
-            group.remove(key.to_vec());
+        group.meta().committed.seen -= remembered(database, name)?.packs.len() as u64;
+        let prefix = source_key(name);
+        for Record { key, sum, .. } in database.range(&prefix, &prefix, usize::MAX)? {
+            group.replace(key.to_vec(), None, Replaced::Sum(sum));
         }
-        forgotten.push(name.to_owned());
     }
     Ok(forgotten)
 }
@@ -314,12 +310,15 @@ pub(super) fn stats(database: &Database, dir: &Path) -> Result<Stats, Fault> {
     let committed = database.meta().committed;
     let aside = std::fs::read_dir(dir).map_err(|error| Fault::Io(error.to_string()))?;
     let aside = aside.filter_map(Result::ok).map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let sources = database.range(b"s/", b"s/", usize::MAX)?;
-    let sources = sources.iter().filter(|record| pack_number(&record.key).is_none());
+    let mut sources = 0;
+    database.each(b"s/", |record| {
+        sources += u64::from(pack_number(&record.key).is_none());
+        Ok(())
+    })?;
     let mut set_aside: Vec<_> = aside.filter(|name| name.starts_with("damaged-")).collect();
     set_aside.sort_unstable();
     Ok(Stats {
-        sources: sources.count() as u64,
+        sources,
         items_seen: committed.seen,
         outbox: committed.outbox,
         dead_letters: committed.dead_letters,

@@ -1,6 +1,6 @@
 //! Which items are the same item, and when one is forgotten.
 
-use kawaraban::model::Item;
+use kawaraban::{model::Item, store::SourceRecord};
 
 use super::{Bench, document, item, items, name, plain_sources, second, sources, titles};
 
@@ -149,4 +149,54 @@ fn what_the_filters_keep_out_is_seen_and_goes_nowhere() {
     assert_eq!((ingested.new, ingested.accepted, ingested.filtered), (4, 3, 1));
     assert_eq!(bench.ingest(0, &items(0..4), second(1)).new, 0);
     assert_eq!(bench.waiting("two"), ["item 0", "item 1", "item 3"]);
+}
+
+#[test]
+fn sources_whose_names_begin_alike_are_remembered_and_forgotten_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let table = |name: &str| {
+        format!("[[source]]\nname = \"{name}\"\nurl = \"http://x.example/\"\nbackfill = \"all\"\nretention = \"1h\"\n")
+    };
+    let all = sources(&["a", "a-b", "a0", "a_b"].map(table).concat());
+    let bench = Bench::open(dir.path(), &all);
+    for source in 0..4 {
+        bench.ingest(source, &items(0..300), second(0));
+        // what is new is written beside the record, not into what was written before
+        assert_eq!(bench.ingest(source, &items(1..302), second(60)).new, 2);
+    }
+    assert_eq!(bench.status().items_seen, 4 * 302);
+    bench.close();
+
+    // two of them left the configuration long ago
+    let kept = sources(&["a", "a_b"].map(table).concat());
+    let bench = Bench::open(dir.path(), &kept);
+    assert_eq!(bench.status().items_seen, 2 * 302);
+    assert_eq!(bench.ingest(0, &items(1..303), second(120)).new, 1);
+    assert_eq!(bench.ingest(1, &items(0..303), second(120)).new, 1);
+    bench.close();
+    let bench = Bench::open(dir.path(), &all);
+    assert_eq!(bench.status().items_seen, 2 * 303);
+    assert_eq!(bench.ingest(1, &items(0..3), second(180)).new, 3);
+    bench.close();
+}
+
+#[test]
+fn records_that_are_saved_between_documents_leave_what_is_seen_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::open(dir.path(), &plain_sources(1));
+    let record = |at| SourceRecord { last_success: Some(second(at)), had_items: true, ..SourceRecord::default() };
+    let save = |at| bench.store.save_sources(vec![(name("a"), record(at))]);
+    let document = |items, at| bench.store.ingest(document(&bench.sources[0], items, second(at)));
+    let (first, then) = (items(0..30), items(2..33));
+    // all in one group, as it comes under load
+    let (saved, one, again, two, last) = bench
+        .runtime
+        .block_on(async { tokio::join!(save(0), document(&first, 10), save(20), document(&then, 30), save(40)) });
+    assert!(saved.is_ok() && again.is_ok() && last.is_ok());
+    assert_eq!((one.unwrap().new, two.unwrap().new), (30, 3));
+    let bench = bench.reopened();
+    assert_eq!(bench.status().items_seen, 33);
+    assert_eq!(bench.runtime.block_on(bench.store.source(&name("a"))).unwrap(), record(40));
+    assert_eq!(bench.ingest(0, &items(0..34), second(50)).new, 1);
+    bench.close();
 }
