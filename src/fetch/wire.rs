@@ -264,6 +264,10 @@ impl Wire {
                         }
                         continue;
                     }
+                    // how much came with one read is chance
+                    Ok(Head::Whole { length, .. }) if length > MAX_HEAD => {
+                        return Poll::Ready(Err(Fault::NotHttp("the answer's head is too large".into())));
+                    }
                     Ok(Head::Whole { length, framing, persistent }) => {
                         self.head_left = length;
                         self.answer = Some(Answer { framing, persistent });
@@ -362,6 +366,21 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
+
+    #[actix_rt::test]
+    async fn a_head_is_too_large_however_much_of_it_comes_at_once() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let head = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(MAX_HEAD));
+        let mut server = listener.accept().unwrap().0;
+        let sending = std::thread::spawn(move || server.write_all(head.as_bytes()));
+        // all of it is there, and memory for all of it
+        let mut handle = Handle::new(Transport::Plain(stream));
+        handle.0.borrow_mut().received.reserve(4 * MAX_HEAD);
+        assert!(handle.read_buf(&mut Vec::new()).await.is_err());
+        assert!(matches!(handle.take_fault(), Some(Fault::NotHttp(_))));
+        sending.join().unwrap().unwrap();
+    }
 
     #[actix_rt::test]
     async fn a_connection_that_is_kept_holds_no_memory_after_an_answer_without_a_body() {
