@@ -498,29 +498,28 @@ impl Poll {
         };
         let read = self.read;
         let input = Arc::new(input);
-        let reading = {
-            let input = input.clone();
-            move || {
-                let start = Instant::now();
-                document::read_guarded(read, &input, &|| start.elapsed() > LONGEST_READ)
-            }
+        let reading = move |input: &Input| {
+            let start = Instant::now();
+            document::read_guarded(read, input, &|| start.elapsed() > LONGEST_READ)
         };
         let parsed = if elsewhere {
             let turn = if is_page { self.limits.parser().await } else { None };
+            let input = input.clone();
             let task = tokio::task::spawn_blocking(move || {
-                let parsed = reading();
+                let parsed = reading(&input);
                 drop(turn);
                 parsed
             });
             task.await.unwrap_or_else(|error| Err(Failure::fatal(ErrorKind::Panic, error.to_string())))
         } else {
-            reading()
+            reading(&input)
         };
         let parsed = match parsed {
             Ok(parsed) => parsed,
             Err(failure) if failure.kind == ErrorKind::Selector => return Err(self.kept(input, failure).await),
             Err(failure) => return Err(failure),
         };
+        debug_assert!(elsewhere || Arc::strong_count(&input) == 1, "what was read here is nobody else's");
         if let Some(input) = Arc::into_inner(input) {
             fetch::reuse(input.body);
         }

@@ -243,7 +243,12 @@ impl Wire {
         }
         self.received.reserve(room);
         // the future holds nothing between two polls
-        pin!(self.transport.read_buf(&mut self.received)).poll(cx)
+        let filled = pin!(self.transport.read_buf(&mut self.received)).poll(cx);
+        if filled.is_pending() {
+            // who waits for a server needs no memory meanwhile, and others do
+            self.release();
+        }
+        filled
     }
 
     /// Receives until `received` begins with the real answer's whole head.
@@ -365,6 +370,8 @@ impl ActixStream for Handle {
 mod tests {
     use std::io::Write as _;
 
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     #[actix_rt::test]
@@ -380,6 +387,17 @@ mod tests {
         assert!(handle.read_buf(&mut Vec::new()).await.is_err());
         assert!(matches!(handle.take_fault(), Some(Fault::NotHttp(_))));
         sending.join().unwrap().unwrap();
+    }
+
+    #[actix_rt::test]
+    async fn a_connection_that_waits_for_its_answer_holds_no_memory() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        spare::give(vec![0; 200_000].into());
+        let mut handle = Handle::new(Transport::Plain(stream));
+        assert!(handle.read_buf(&mut Vec::new()).now_or_never().is_none());
+        assert_eq!(handle.0.borrow().received.capacity(), 0);
+        assert!(spare::take().capacity() > 190_000, "it is there for others");
     }
 
     #[actix_rt::test]
