@@ -392,10 +392,11 @@ impl Group {
 
     /// Counts of one destination that the group will leave behind.
     pub(super) fn counts(&mut self, database: &Database, destination: &str) -> &mut Counts {
+        // not `entry`, which wants a name of its own each time
         if !self.counts.contains_key(destination) {
             self.counts.insert(destination.to_owned(), database.counts(destination));
         }
-        self.counts.entry(destination.to_owned()).or_default()
+        self.counts.get_mut(destination).unwrap_or_else(|| unreachable!("it was put there"))
     }
 
     /// A record as the group will leave it.
@@ -460,9 +461,9 @@ impl Group {
         self.bytes
     }
 
-    /// Whether it changes a record whose key begins so.
-    pub(super) fn touches(&self, prefix: &[u8]) -> bool {
-        self.changes.keys().any(|key| key.starts_with(prefix))
+    /// Whether it changes the record with this key.
+    pub(super) fn touches(&self, key: &[u8]) -> bool {
+        self.changes.contains_key(key)
     }
 }
 

@@ -52,13 +52,16 @@ pub(super) fn ingest(database: &Database, group: &mut Group, ingest: Ingest) -> 
     let mut passing: Vec<Option<(Fate, Candidate)>> =
         passing.map(|(fate, candidate)| Some((*fate, candidate))).collect();
     let times: Vec<_> = passing.iter().flatten().map(|(_, candidate)| candidate.item.time()).collect();
+    // as much as most items take
+    let mut json = Vec::with_capacity(if passing.is_empty() { 0 } else { 4096 });
     for index in identity::delivery_order(&times) {
         let Some((Fate::Accepted, candidate)) = passing.get_mut(index).and_then(Option::take) else { continue };
         let strongest = keys.get(candidate.index).map_or(0, Keys::strongest);
         let mut item = candidate.item;
         bound(&mut item);
         let delivery = Delivery::new(&source, strongest, item, at);
-        let json = serde_json::to_string(&delivery).map_err(|error| Fault::Damaged(error.to_string()))?;
+        json.clear();
+        serde_json::to_writer(&mut json, &delivery).map_err(|error| Fault::Damaged(error.to_string()))?;
         for destination in &source.to {
             outbox::push(database, group, destination, at, &json);
         }

@@ -14,8 +14,9 @@ use super::{
 };
 use crate::model::{DeliveryError, Name};
 
-/// A parcel takes no further item from this size on. Not larger, for sled moves whole values about.
-const PARCEL: usize = 16 * 1024;
+/// A parcel takes no further item from this size on. Under load a commit's items fill some: more would each be
+/// written again with those that lie beside them, and of larger ones sled would make files of their own.
+const PARCEL: usize = 32 * 1024;
 
 /// A dead letter as it is kept.
 #[derive(Serialize)]
@@ -36,7 +37,7 @@ fn key(kind: u8, destination: &str, seq: u64) -> Vec<u8> {
 struct Entry<'a> {
     seq: u64,
     accepted: i64,
-    json: &'a str,
+    json: &'a [u8],
 }
 
 impl<'a> Entry<'a> {
@@ -44,7 +45,7 @@ impl<'a> Entry<'a> {
         parcel.extend_from_slice(&self.seq.to_le_bytes());
         parcel.extend_from_slice(&self.accepted.to_le_bytes());
         parcel.extend_from_slice(&(self.json.len() as u64).to_le_bytes());
-        parcel.extend_from_slice(self.json.as_bytes());
+        parcel.extend_from_slice(self.json);
     }
 
     /// The items of a parcel.
@@ -52,11 +53,16 @@ impl<'a> Entry<'a> {
         std::iter::from_fn(move || {
             (!parcel.is_empty()).then(|| {
                 let entry = Self::read(&mut parcel);
-                entry.ok_or_else(|| Fault::Damaged("items in the outbox cannot be read".to_owned()))
+                entry.ok_or_else(unreadable)
             })
         })
         // nothing can be read behind what cannot be read
         .scan(false, |failed, entry| (!std::mem::replace(failed, entry.is_err())).then_some(entry))
+    }
+
+    fn queued(&self) -> Result<Queued, Fault> {
+        let json = std::str::from_utf8(self.json).map_err(|_| unreadable())?;
+        Ok(Queued { seq: self.seq, json: json.to_owned() })
     }
 
     fn read(parcel: &mut &'a [u8]) -> Option<Self> {
@@ -68,8 +74,12 @@ impl<'a> Entry<'a> {
         let (seq, accepted, length) = (number()?, number()?.cast_signed(), number()?);
         let (json, rest) = parcel.split_at_checked(usize::try_from(length).ok()?)?;
         *parcel = rest;
-        Some(Self { seq, accepted, json: std::str::from_utf8(json).ok()? })
+        Some(Self { seq, accepted, json })
     }
+}
+
+fn unreadable() -> Fault {
+    Fault::Damaged("items in the outbox cannot be read".to_owned())
 }
 
 /// The items of a parcel that have not ended.
@@ -78,7 +88,7 @@ pub(super) fn waiting(parcel: &[u8], ended: u64) -> Result<u64, Fault> {
 }
 
 /// Queues one item, as JSON, for one destination.
-pub(super) fn push(database: &Database, group: &mut Group, destination: &Name, accepted: Timestamp, json: &str) {
+pub(super) fn push(database: &Database, group: &mut Group, destination: &Name, accepted: Timestamp, json: &[u8]) {
     let meta = group.meta();
     let seq = meta.next_seq;
     meta.next_seq += 1;
@@ -114,11 +124,11 @@ pub(super) fn lease(database: &Database, destination: &Name, after: u64, max: us
     let ended = records::ended(database, &database.group(), destination.as_str())?;
     let mut items = Vec::new();
     visit(database, destination, after.max(ended), |entry| {
-        items.push(Queued { seq: entry.seq, json: entry.json.to_owned() });
+        items.push(entry.queued());
         items.len() < max
     })?;
     items.truncate(max);
-    Ok(items)
+    items.into_iter().collect()
 }
 
 /// Notes how items ended, the refused ones become dead letters. They end in their order: one that is not the
@@ -151,7 +161,7 @@ pub(super) fn settle(
             group.counts(database, destination.as_str()).queued -= 1;
             if let Some(error) = refused {
                 let damaged = |error: serde_json::Error| Fault::Damaged(format!("a dead letter: {error}"));
-                let delivery = serde_json::from_str(entry.json).map_err(damaged)?;
+                let delivery = serde_json::from_slice(entry.json).map_err(damaged)?;
                 let json = serde_json::to_vec(&DeadLetter { delivery, error: &error }).map_err(damaged)?;
                 group.put(key(b'd', destination.as_str(), entry.seq), json);
                 group.meta().committed.dead_letters += 1;

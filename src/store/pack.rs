@@ -110,9 +110,11 @@ impl Packs {
         keys.dedup();
         let mut seen = vec![false; keys.len()];
         let mut here = Vec::with_capacity(self.len());
+        // of an item's three keys mostly one is in the document: the others need not be looked for
+        let sieve = Sieve::new(&keys);
         for item in self.chunks.iter().flat_map(|chunk| &chunk.items) {
             let mut met = false;
-            for key in item.keys.all() {
+            for key in item.keys.all().filter(|key| sieve.passes(*key)) {
                 if let Ok(at) = keys.binary_search(&key) {
                     seen[at] = true;
                     met = true;
@@ -190,6 +192,32 @@ impl Packs {
                 self.chunks.push(Chunk { number, items: vec![item], dirty: true });
             }
         }
+    }
+}
+
+/// Lets pass the keys of a set, and few others: one bit for each of their last 12 bits.
+struct Sieve([u64; Self::BITS / 64]);
+
+impl Sieve {
+    const BITS: usize = 4096;
+
+    fn new(keys: &[u64]) -> Self {
+        let mut sieve = Self([0; Self::BITS / 64]);
+        for key in keys {
+            let (word, bit) = Self::place(*key);
+            sieve.0[word] |= bit;
+        }
+        sieve
+    }
+
+    fn passes(&self, key: u64) -> bool {
+        let (word, bit) = Self::place(key);
+        self.0[word] & bit != 0
+    }
+
+    fn place(key: u64) -> (usize, u64) {
+        let place = key as usize % Self::BITS;
+        (place / 64, 1 << (place % 64))
     }
 }
 

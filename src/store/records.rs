@@ -67,7 +67,11 @@ impl fmt::Display for Loss {
 const LOSS: &[u8] = b"x";
 
 fn key(prefix: u8, name: &str) -> Vec<u8> {
-    [&[prefix, b'/'], name.as_bytes()].concat()
+    // with room for what follows the name
+    let mut key = Vec::with_capacity(name.len() + 5);
+    key.extend_from_slice(&[prefix, b'/']);
+    key.extend_from_slice(name.as_bytes());
+    key
 }
 
 pub(super) fn health_key(name: &str) -> Vec<u8> {
