@@ -129,9 +129,9 @@ fn from_rules(
     let alone: Vec<Keys> = items.iter().map(|item| identity::alone(&item.into(), &mut scratch)).collect();
     let keys = identity::usable(&alone);
     let window = Window::new(alone.iter().map(|_| feed::Span::default()), &alone, &keys);
-    let seen = input.window.strongest();
+    let seen = input.window.lookup();
     let unseen = items.into_iter().enumerate().zip(&keys);
-    let unseen = unseen.filter(|(_, keys)| seen.binary_search(&keys.strongest()).is_err());
+    let unseen = unseen.filter(|((index, _), keys)| !seen.holds(keys.strongest(), Some(*index)));
     let candidates = unseen.map(|((index, item), _)| {
         let passes = filter::passes(&input.source.filter, &item);
         Candidate::new(index, item, passes)
@@ -168,10 +168,10 @@ fn read_entries(
     }
     let keys = identity::usable(&alone);
     let left_behind = Window::new(document.entries.iter().map(feed::Entry::span), &alone, &keys);
-    let seen = input.window.strongest();
+    let seen = input.window.lookup();
     let mut candidates = Vec::new();
     for (index, (entry, keys)) in document.entries.iter().zip(&keys).enumerate() {
-        if seen.binary_search(&keys.strongest()).is_err() {
+        if !seen.holds(keys.strongest(), entry.known()) {
             let Some(item) = entry.item() else { return Ok(None) };
             let passes = filter::passes(&input.source.filter, &item);
             candidates.push(Candidate::new(index, item, passes));

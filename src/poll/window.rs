@@ -3,6 +3,8 @@
 //! Two things about each entry: the bytes that it was read from ([`Span`]) and the keys that they gave.
 //! An entry with the same bytes need not be read again; one whose strongest key is here is known to be seen.
 
+use std::cell::OnceCell;
+
 use crate::{
     feed::Span,
     identity::{self, Keys},
@@ -60,8 +62,13 @@ impl Window {
         self.keys.get(index).map(Packed::keys)
     }
 
+    /// To look entries up.
+    pub fn lookup(&self) -> Lookup<'_> {
+        Lookup { window: self, strongest: OnceCell::new() }
+    }
+
     /// The strongest usable keys of all entries, sorted.
-    pub fn strongest(&self) -> Vec<u64> {
+    fn strongest(&self) -> Vec<u64> {
         let alone = self.keys.iter().map(Packed::keys);
         let mut strongest: Vec<u64> = if self.distinct {
             alone.map(|keys| keys.strongest()).collect()
@@ -70,6 +77,23 @@ impl Window {
         };
         strongest.sort_unstable();
         strongest
+    }
+}
+
+/// Tells whether entries are in the window.
+pub struct Lookup<'w> {
+    window: &'w Window,
+    /// Made when it is first needed.
+    strongest: OnceCell<Vec<u64>>,
+}
+
+impl Lookup<'_> {
+    /// Whether an entry of the window has this as its strongest usable key; `at`: the place of the one that
+    /// is most likely to.
+    pub fn holds(&self, strongest: u64, at: Option<usize>) -> bool {
+        let there = at.filter(|_| self.window.distinct).and_then(|at| self.window.alone(at));
+        there.is_some_and(|keys| keys.strongest() == strongest)
+            || self.strongest.get_or_init(|| self.window.strongest()).binary_search(&strongest).is_ok()
     }
 }
 
@@ -86,6 +110,10 @@ mod tests {
         let window = Window::new([Span::default(); 2].into_iter(), &keys, &keys);
         assert_eq!([window.alone(0), window.alone(1), window.alone(2)], [Some(keys[0]), Some(keys[1]), None]);
         assert_eq!(window.strongest(), [1, 0xffff_0000_0001]);
+        let lookup = window.lookup();
+        for at in [None, Some(0), Some(1), Some(2)] {
+            assert!(lookup.holds(1, at) && lookup.holds(0xffff_0000_0001, at) && !lookup.holds(2, at), "{at:?}");
+        }
     }
 
     #[test]
@@ -93,6 +121,7 @@ mod tests {
         let alone = [1, 2].map(|content| Keys { id: Some(9), link: Some(content + 10), content });
         let window = Window::new([Span::default(); 2].into_iter(), &alone, &identity::usable(&alone));
         assert_eq!(window.strongest(), [11, 12]);
+        assert!(!window.lookup().holds(9, Some(0)));
     }
 
     #[test]
