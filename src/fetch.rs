@@ -155,7 +155,7 @@ impl Fetcher {
     pub fn new(mut url: Url, mut settings: Arc<RequestSettings>, tls: Arc<ClientConfig>) -> Self {
         let dialer = Dialer {
             tls,
-            proxy: settings.proxy.as_ref().map(|proxy| proxy::Proxy::new(proxy.expose().clone())),
+            proxy: settings.proxy.as_ref().map(|proxy| Box::new(proxy::Proxy::new(proxy.expose().clone()))),
             connect_timeout: settings.connect_timeout,
             guarded: !settings.allow_private_addresses,
         };

@@ -7,15 +7,19 @@ pub mod guard;
 mod health;
 mod listen;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use actix::{Addr, Recipient};
 use actix_web::{
-    App, HttpResponse, HttpServer,
+    App, HttpResponse, HttpResponseBuilder, HttpServer,
+    body::SizedStream,
     dev::{Server, ServerHandle},
     error::InternalError,
     guard as method,
-    http::{KeepAlive, header},
+    http::{
+        KeepAlive, StatusCode,
+        header::{self, ContentType},
+    },
     middleware::from_fn,
     web,
 };
@@ -25,6 +29,7 @@ use slog::{Logger, info, warn};
 use crate::{
     actors::messages::{GetHealth, GetLiveness, GetReadiness, GetSourceHealth},
     config::{Http, Listen},
+    health::body::Body,
 };
 use guard::Guard;
 
@@ -128,11 +133,23 @@ where
     }))
 }
 
-/// A JSON answer that no cache keeps.
+/// An answer that no cache keeps.
+fn answer(status: u16) -> HttpResponseBuilder {
+    let mut answer = HttpResponse::build(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
+    answer.insert_header((header::CACHE_CONTROL, "no-store"));
+    answer
+}
+
+/// One of JSON.
 fn json(status: u16, body: &impl Serialize) -> HttpResponse {
-    let status =
-        actix_web::http::StatusCode::from_u16(status).unwrap_or(actix_web::http::StatusCode::INTERNAL_SERVER_ERROR);
-    HttpResponse::build(status).insert_header((header::CACHE_CONTROL, "no-store")).json(body)
+    answer(status).json(body)
+}
+
+/// One of JSON that is written already.
+fn json_pieces(status: u16, body: Body) -> HttpResponse {
+    let length = body.len() as u64;
+    let pieces = futures_util::stream::iter(body.into_pieces().map(Ok::<_, Infallible>));
+    answer(status).insert_header(ContentType::json()).body(SizedStream::new(length, pieces))
 }
 
 /// An error as JSON.

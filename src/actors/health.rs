@@ -14,14 +14,15 @@ use slog::{Logger, error, info, warn};
 
 use crate::{
     actors::messages::{
-        Configured, DeliveryReported, GetHealth, GetSourceHealth, OutageBegan, OutageEnded, SourcePolled,
-        SourceScheduled, Stop,
+        Configured, DeliveryReported, GetHealth, GetHealthSummary, GetSourceHealth, HealthAnswer, OutageBegan,
+        OutageEnded, SourcePolled, SourceScheduled, Stop,
     },
     health::{
+        body::Body,
         book::Book,
         ledger::Ledger,
         outage::Change,
-        report::{HealthReport, SourceReport, Status},
+        report::{HealthSummary, SourceReport, Status},
     },
     model::Name,
     store::{Store, StoreError},
@@ -126,25 +127,32 @@ impl HealthActor {
         (names, records)
     }
 
-    fn report(&self) -> HealthReport {
-        self.book.report(Timestamp::now(), &self.seat.store.status())
+    fn answer(&self, brief: bool) -> Result<HealthAnswer, serde_json::Error> {
+        let report = self.book.report(Timestamp::now(), &self.seat.store.status(), brief);
+        let mut body = Body::default();
+        serde_json::to_writer(&mut body, &report)?;
+        Ok(HealthAnswer { status: report.status, body })
+    }
+
+    fn summary(&self) -> HealthSummary {
+        self.book.summary(Timestamp::now(), &self.seat.store.status())
     }
 
     /// The log tells of changes; the details of every failure stand there already.
     fn tell_change(&mut self) {
-        let report = self.report();
-        if report.status == self.told {
+        let HealthSummary { status, reasons, .. } = self.summary();
+        if status == self.told {
             return;
         }
-        self.told = report.status;
-        let first: Vec<_> = report.reasons.iter().take(5).map(String::as_str).collect();
-        match report.status {
+        self.told = status;
+        let first: Vec<_> = reasons.iter().take(5).map(String::as_str).collect();
+        match status {
             Status::Ok => info!(self.seat.log, "health: ok again"),
             Status::Degraded => {
-                warn!(self.seat.log, "health: degraded: {}", first.join("; "); "reasons" => report.reasons.len())
+                warn!(self.seat.log, "health: degraded: {}", first.join("; "); "reasons" => reasons.len())
             }
             Status::Down => {
-                error!(self.seat.log, "health: down: {}", first.join("; "); "reasons" => report.reasons.len())
+                error!(self.seat.log, "health: down: {}", first.join("; "); "reasons" => reasons.len())
             }
         }
     }
@@ -205,8 +213,16 @@ impl Handler<DeliveryReported> for HealthActor {
 impl Handler<GetHealth> for HealthActor {
     type Result = MessageResult<GetHealth>;
 
-    fn handle(&mut self, _: GetHealth, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.report())
+    fn handle(&mut self, GetHealth { brief }: GetHealth, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.answer(brief))
+    }
+}
+
+impl Handler<GetHealthSummary> for HealthActor {
+    type Result = MessageResult<GetHealthSummary>;
+
+    fn handle(&mut self, _: GetHealthSummary, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.summary())
     }
 }
 

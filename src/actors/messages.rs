@@ -8,7 +8,10 @@ pub use crate::health::event::{
     Configured, ConfiguredSource, DeliveryReported, DestinationState, PollOutcome, SourcePolled, SourceScheduled,
 };
 use crate::{
-    health::report::{HealthReport, SourceReport},
+    health::{
+        body::Body,
+        report::{HealthSummary, SourceReport, Status},
+    },
     model::Name,
     store::{Ingest, Ingested, Prospect, SourceRecord, StoreError},
 };
@@ -44,8 +47,25 @@ pub struct Stop;
 
 /// Web → Health: the whole report.
 #[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "HealthReport")]
-pub struct GetHealth;
+#[rtype(result = "Result<HealthAnswer, serde_json::Error>")]
+pub struct GetHealth {
+    /// Without the sources and destinations that are well.
+    pub brief: bool,
+}
+
+/// The report, ready to be sent.
+#[derive(Debug)]
+pub struct HealthAnswer {
+    /// Its status.
+    pub status: Status,
+    /// Its JSON.
+    pub body: Body,
+}
+
+/// App → Health: the report in short, for systemd.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "HealthSummary")]
+pub struct GetHealthSummary;
 
 /// Web → Health: one source's object.
 #[derive(Debug, Clone, Message)]

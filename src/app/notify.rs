@@ -14,8 +14,8 @@ use tokio::{
 };
 
 use crate::{
-    actors::messages::{GetHealth, GetLiveness, GetReadiness},
-    health::report::{HealthReport, SourceStatus},
+    actors::messages::{GetHealthSummary, GetLiveness, GetReadiness},
+    health::report::HealthSummary,
 };
 
 /// How often readiness is asked until it is there.
@@ -35,7 +35,7 @@ pub struct Notifier {
 pub fn start(
     live: Recipient<GetLiveness>,
     ready: Recipient<GetReadiness>,
-    health: Recipient<GetHealth>,
+    health: Recipient<GetHealthSummary>,
     log: &Logger,
 ) -> Notifier {
     let mut tasks = vec![actix::spawn(tell_status(ready, health, log.clone()))];
@@ -55,7 +55,7 @@ impl Notifier {
     }
 }
 
-async fn tell_status(ready: Recipient<GetReadiness>, health: Recipient<GetHealth>, log: Logger) {
+async fn tell_status(ready: Recipient<GetReadiness>, health: Recipient<GetHealthSummary>, log: Logger) {
     let mut told: Option<Instant> = None;
     while let Some(reason) = unready(&ready).await {
         if told.is_none_or(|told| told.elapsed() >= STATUS_EVERY) {
@@ -68,8 +68,8 @@ async fn tell_status(ready: Recipient<GetReadiness>, health: Recipient<GetHealth
     info!(log, "ready");
     send(&[NotifyState::Ready]);
     loop {
-        if let Ok(report) = health.send(GetHealth).await {
-            send(&[NotifyState::Status(&status_line(&report))]);
+        if let Ok(summary) = health.send(GetHealthSummary).await {
+            send(&[NotifyState::Status(&status_line(&summary))]);
         }
         sleep(STATUS_EVERY).await;
     }
@@ -95,11 +95,8 @@ async fn feed_watchdog(every: Duration, live: Recipient<GetLiveness>, log: Logge
 }
 
 /// Such as `12 sources ok, 1 not; 3 items queued`.
-fn status_line(report: &HealthReport) -> String {
-    let ok = report.sources.values().filter(|source| matches!(source.status, SourceStatus::Ok | SourceStatus::Pending));
-    let ok = ok.count();
-    let queued: u64 = report.destinations.values().map(|destination| destination.queued).sum();
-    format!("{ok} sources ok, {} not; {queued} items queued", report.sources.len() - ok)
+fn status_line(HealthSummary { sources, sources_well, queued, .. }: &HealthSummary) -> String {
+    format!("{sources_well} sources ok, {} not; {queued} items queued", sources - sources_well)
 }
 
 fn send(state: &[NotifyState<'_>]) {

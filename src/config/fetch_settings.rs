@@ -22,7 +22,8 @@ const POLITE: Duration = Duration::from_secs(30);
 /// The settings of `[fetch]`, or those of one source over them.
 #[derive(Debug, Clone)]
 pub(super) struct FetchSettings {
-    pub(super) request: RequestSettings,
+    /// One for all sources that set nothing of it themselves.
+    pub(super) request: Arc<RequestSettings>,
     pub(super) schedule: Schedule,
     attempts: u32,
     backoff: Bounds,
@@ -38,7 +39,7 @@ impl Default for FetchSettings {
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self {
-            request: RequestSettings {
+            request: Arc::new(RequestSettings {
                 timeout: seconds(20),
                 connect_timeout: seconds(10),
                 max_body: 8 << 20,
@@ -52,7 +53,7 @@ impl Default for FetchSettings {
                 headers: Vec::new(),
                 basic_auth: None,
                 post: None,
-            },
+            }),
             schedule: Schedule { interval: seconds(300), jitter: 0.1 },
             attempts: 3,
             backoff: Bounds::new(seconds(2), seconds(10)),
@@ -92,16 +93,28 @@ impl FetchSettings {
         set(&mut self.schedule.jitter, table.get("jitter").and_then(|value| value.fraction(0.0..=1.0)));
 
         let request = &mut self.request;
-        set(&mut request.timeout, table.get("timeout").and_then(|value| value.duration(ONE_MS..=DAY)));
-        set(&mut request.connect_timeout, table.get("connect_timeout").and_then(|value| value.duration(ONE_MS..=DAY)));
-        set(&mut request.max_body, table.get("max_body").and_then(|value| value.size(1..=1 << 30)));
-        set(&mut request.max_redirects, table.get("max_redirects").and_then(|value| value.integer(0..=100)));
-        set(&mut request.keep_alive, table.get("keep_alive").and_then(|value| value.flag()));
-        set(&mut request.user_agent, table.get("user_agent").and_then(|value| user_agent(&value)));
-        set(&mut request.proxy, table.get("proxy").and_then(|value| proxy(&value, secrets)));
-        set(&mut request.extra_roots, table.get("ca_file").and_then(|value| roots.read(&value, secrets)));
+        set_own(request, |own| &mut own.timeout, table.get("timeout").and_then(|value| value.duration(ONE_MS..=DAY)));
+        set_own(
+            request,
+            |own| &mut own.connect_timeout,
+            table.get("connect_timeout").and_then(|value| value.duration(ONE_MS..=DAY)),
+        );
+        set_own(request, |own| &mut own.max_body, table.get("max_body").and_then(|value| value.size(1..=1 << 30)));
+        set_own(
+            request,
+            |own| &mut own.max_redirects,
+            table.get("max_redirects").and_then(|value| value.integer(0..=100)),
+        );
+        set_own(request, |own| &mut own.keep_alive, table.get("keep_alive").and_then(|value| value.flag()));
+        set_own(request, |own| &mut own.user_agent, table.get("user_agent").and_then(|value| user_agent(&value)));
+        set_own(request, |own| &mut own.proxy, table.get("proxy").and_then(|value| proxy(&value, secrets)));
+        set_own(
+            request,
+            |own| &mut own.extra_roots,
+            table.get("ca_file").and_then(|value| roots.read(&value, secrets)),
+        );
         let private = table.get("allow_private_addresses").and_then(|value| value.flag());
-        set(&mut request.allow_private_addresses, private);
+        set_own(request, |own| &mut own.allow_private_addresses, private);
 
         set(&mut self.encoding, table.get("encoding").and_then(|value| encoding(&value)));
         set(&mut self.backfill, table.get("backfill").and_then(|value| backfill(&value)));
@@ -124,6 +137,17 @@ impl FetchSettings {
 fn set<T>(place: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *place = value;
+    }
+}
+
+/// Sets what is shared until then.
+fn set_own<T>(
+    request: &mut Arc<RequestSettings>,
+    place: impl FnOnce(&mut RequestSettings) -> &mut T,
+    value: Option<T>,
+) {
+    if let Some(value) = value {
+        *place(Arc::make_mut(request)) = value;
     }
 }
 

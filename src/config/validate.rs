@@ -76,10 +76,12 @@ pub(super) fn config(mut root: Table<'_>, path: &Path, options: &LoadOptions<'_>
         compiled: &compiled,
         unfiltered: Arc::default(),
     };
-    let sources: Vec<Arc<Source>> = source_tables
+    let mut sources: Vec<Arc<Source>> = source_tables
         .into_iter()
         .filter_map(|table| source::source(table, &mut source_names, &context).map(Arc::new))
         .collect();
+    // they were collected where the tables were, which are much larger
+    sources.shrink_to_fit();
 
     if !sources.iter().any(|source| source.enabled) {
         root.report.warn(&(0..0), "source", "no source is enabled: there is nothing to watch");

@@ -18,19 +18,24 @@ pub struct Span {
     /// Bytes; 0 for an item that has to be read each time.
     length: u32,
     /// Of the first bytes: most items differ there, so that few are hashed in vain.
-    head: u32,
-    /// Of the bytes and their context.
-    hash: u64,
+    head: u16,
+    /// Six bytes of a hash of the bytes and their context.
+    hash: [u16; 3],
 }
 
 impl Span {
     fn new(bytes: &[u8], context: u64) -> Self {
-        Self { length: bytes.len() as u32, head: head(bytes), hash: xxh3_64_with_seed(bytes, context) }
+        Self { length: bytes.len() as u32, head: head(bytes), hash: hash(bytes, context) }
     }
 }
 
-fn head(bytes: &[u8]) -> u32 {
-    xxh3_64(&bytes[..bytes.len().min(HEAD)]) as u32
+fn head(bytes: &[u8]) -> u16 {
+    xxh3_64(&bytes[..bytes.len().min(HEAD)]) as u16
+}
+
+fn hash(bytes: &[u8], context: u64) -> [u16; 3] {
+    let hash = xxh3_64_with_seed(bytes, context);
+    [hash as u16, (hash >> 16) as u16, (hash >> 32) as u16]
 }
 
 /// Bytes of an item that are compared before the rest. A shorter item is read each time.
@@ -93,7 +98,7 @@ impl<'m> Recall<'m> {
         let mut ahead = all.clone().skip(self.next).chain(all.take(self.next)).take(NEAR);
         let (index, span) = ahead.find(|(_, span)| {
             let bytes = rest.get(..span.length as usize).filter(|bytes| span.head == head && ends(bytes, name));
-            bytes.is_some_and(|bytes| xxh3_64_with_seed(bytes, context) == span.hash)
+            bytes.is_some_and(|bytes| hash(bytes, context) == span.hash)
         })?;
         self.next = index + 1;
         Some((index, span.length as usize))

@@ -25,7 +25,8 @@ use super::{classify::Fault, guard, proxy::Proxy, transport::Transport};
 /// How connections are made.
 pub(super) struct Dialer {
     pub(super) tls: Arc<ClientConfig>,
-    pub(super) proxy: Option<Proxy>,
+    /// Boxed, for most have none and there may be thousands.
+    pub(super) proxy: Option<Box<Proxy>>,
     /// For resolving, and for connecting, each.
     pub(super) connect_timeout: Duration,
     /// Whether only global addresses may be reached.

@@ -6,14 +6,15 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
+use serde::{Serialize, Serializer};
 
 use super::{
     event::{Configured, DeliveryReported, DestinationState, PollOutcome, SourcePolled, SourceScheduled},
     ledger::Ledger,
     outage::{Change, Outage},
     report::{
-        DestinationReport, DestinationStatus, ErrorPattern, ErrorReport, HealthReport, Network, SourceReport,
-        SourceStatus, Status, StoreReport, StoreState,
+        DestinationReport, DestinationStatus, ErrorPattern, ErrorReport, HealthReport, HealthSummary, Network,
+        SourceReport, SourceStatus, Status, StoreReport, StoreState,
     },
 };
 use crate::{
@@ -249,8 +250,46 @@ impl Book {
         Some(self.sources.get(name)?.report(now))
     }
 
-    /// The whole report.
-    pub fn report(&self, now: Timestamp, store: &StoreStatus) -> HealthReport {
+    /// The report in short. Of thousands of sources the whole one takes megabytes, and this is asked for all the time.
+    pub fn summary(&self, now: Timestamp, store: &StoreStatus) -> HealthSummary {
+        let Judged { status, reasons, destinations, .. } = self.judge(now, store);
+        let well = |page: &&Page| matches!(page.status(now), SourceStatus::Ok | SourceStatus::Pending);
+        HealthSummary {
+            status,
+            reasons,
+            sources: self.sources.len(),
+            sources_well: self.sources.values().filter(well).count(),
+            queued: destinations.values().map(|destination| destination.queued).sum(),
+        }
+    }
+
+    /// The whole report, or one without the sources and destinations that are well.
+    pub fn report(&self, now: Timestamp, store: &StoreStatus, brief: bool) -> HealthReport<Sources<'_>> {
+        let Judged { status, reasons, outage, mut destinations, patterns } = self.judge(now, store);
+        if brief {
+            destinations.retain(|_, destination| destination.status != DestinationStatus::Ok);
+        }
+        HealthReport {
+            status,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: self.started,
+            uptime_s: u64::try_from(now.duration_since(self.started).as_secs()).unwrap_or(0),
+            time: now,
+            reasons,
+            network: if outage { Network::Outage } else { Network::Ok },
+            store: StoreReport {
+                status: store.state,
+                items_seen: store.items_seen,
+                outbox: store.outbox,
+                dead_letters: store.dead_letters,
+            },
+            sources: Sources { pages: &self.sources, now, brief },
+            destinations,
+            error_patterns: patterns,
+        }
+    }
+
+    fn judge(&self, now: Timestamp, store: &StoreStatus) -> Judged {
         let patterns = self.patterns(now);
         let mut verdict = Verdict { status: Status::Ok, reasons: Vec::new() };
         self.judge_store(store, &mut verdict);
@@ -269,24 +308,7 @@ impl Book {
             verdict.reasons.push(format!("errors: {kind} hit {} sources {count} times in 24 h", sources.len()));
         }
         let Verdict { status, reasons } = verdict;
-        HealthReport {
-            status,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            started_at: self.started,
-            uptime_s: u64::try_from(now.duration_since(self.started).as_secs()).unwrap_or(0),
-            time: now,
-            reasons,
-            network: if outage { Network::Outage } else { Network::Ok },
-            store: StoreReport {
-                status: store.state,
-                items_seen: store.items_seen,
-                outbox: store.outbox,
-                dead_letters: store.dead_letters,
-            },
-            sources: self.sources.iter().map(|(name, page)| (name.to_string(), page.report(now))).collect(),
-            destinations,
-            error_patterns: patterns,
-        }
+        Judged { status, reasons, outage, destinations, patterns }
     }
 
     fn judge_store(&self, store: &StoreStatus, verdict: &mut Verdict) {
@@ -337,9 +359,32 @@ impl Book {
     }
 }
 
+/// The sources of a report, each made as it is written.
+pub struct Sources<'b> {
+    pages: &'b BTreeMap<Name, Page>,
+    now: Timestamp,
+    brief: bool,
+}
+
+impl Serialize for Sources<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let reports = self.pages.iter().map(|(name, page)| (name.as_str(), page.report(self.now)));
+        serializer.collect_map(reports.filter(|(_, report)| !self.brief || report.status != SourceStatus::Ok))
+    }
+}
+
 struct Verdict {
     status: Status,
     reasons: Vec<String>,
+}
+
+/// A report but for its sources.
+struct Judged {
+    status: Status,
+    reasons: Vec<String>,
+    outage: bool,
+    destinations: BTreeMap<String, DestinationReport>,
+    patterns: Vec<ErrorPattern>,
 }
 
 impl Verdict {
@@ -425,6 +470,12 @@ mod tests {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
     }
 
+    /// The report as a reader has it.
+    fn told(book: &Book, now: Timestamp, store: &StoreStatus) -> HealthReport {
+        let json = serde_json::to_value(book.report(now, store, false)).unwrap();
+        serde_json::from_value(json).unwrap()
+    }
+
     fn name(text: &str) -> Name {
         Name::new(text).unwrap()
     }
@@ -475,7 +526,7 @@ mod tests {
 
     #[test]
     fn what_has_not_been_polled_is_pending_and_no_fault() {
-        let report = book(&[("a", "x")]).report(at(1), &healthy());
+        let report = told(&book(&[("a", "x")]), at(1), &healthy());
         assert_eq!((report.status, report.sources["a"].status), (Status::Ok, SourceStatus::Pending));
         assert!(report.reasons.is_empty());
     }
@@ -485,12 +536,12 @@ mod tests {
         let mut book = book(&[("a", "x"), ("b", "x"), ("c", "x")]);
         book.polled(&poll("c", 0, PollOutcome::Unchanged, Phase::Closed));
         book.polled(&poll("a", 1, failed(ErrorKind::ConnectionReset), Phase::Open));
-        let report = book.report(at(2), &healthy());
+        let report = told(&book, at(2), &healthy());
         assert_eq!((report.status, report.sources["a"].status), (Status::Degraded, SourceStatus::Down));
         assert_eq!(report.reasons, ["source a: breaker open after 1 failure (connection_reset)"]);
         assert_eq!(book.source("a", at(62)).unwrap().breaker, Phase::HalfOpen, "its cooldown is over");
         book.polled(&poll("b", 3, failed(ErrorKind::Dns), Phase::Open));
-        let report = book.report(at(4), &healthy());
+        let report = told(&book, at(4), &healthy());
         assert_eq!(report.status, Status::Down);
         assert!(report.reasons.contains(&"2 of 3 sources are down or gone".to_owned()), "{:?}", report.reasons);
     }
@@ -500,7 +551,7 @@ mod tests {
         let mut book = book(&[("a", "x")]);
         let drift = Failure::fatal(ErrorKind::Selector, "source[a].html.items matched 0 elements, 25 before");
         book.polled(&poll("a", 1, PollOutcome::Failed(drift), Phase::Closed));
-        let report = book.report(at(2), &healthy());
+        let report = told(&book, at(2), &healthy());
         let told = "source a: 1 failure (selector: source[a].html.items matched 0 elements, 25 before)";
         assert_eq!((report.status, report.reasons), (Status::Degraded, vec![told.to_owned()]));
     }
@@ -509,8 +560,8 @@ mod tests {
     fn a_poll_that_does_not_come_is_stalled() {
         let mut book = book(&[("a", "x")]);
         book.polled(&poll("a", 0, PollOutcome::Unchanged, Phase::Closed));
-        assert_eq!(book.report(at(60 + 120), &healthy()).status, Status::Ok);
-        let report = book.report(at(60 + 121), &healthy());
+        assert_eq!(told(&book, at(60 + 120), &healthy()).status, Status::Ok);
+        let report = told(&book, at(60 + 121), &healthy());
         assert_eq!((report.status, report.sources["a"].status), (Status::Degraded, SourceStatus::Degraded));
         assert_eq!(report.reasons, ["source a: stalled, its poll is overdue by 121 s"]);
     }
@@ -522,7 +573,7 @@ mod tests {
             book.polled(&poll(source, 1, failed(ErrorKind::Timeout), Phase::Closed));
             book.polled(&poll(source, 2, PollOutcome::Changed { accepted: 1, emptied: false }, Phase::Closed));
         }
-        let report = book.report(at(3), &healthy());
+        let report = told(&book, at(3), &healthy());
         assert_eq!(report.status, Status::Ok);
         assert_eq!(report.reasons, ["errors: timeout hit 3 sources 3 times in 24 h"]);
         assert_eq!((report.error_patterns[0].count, report.error_patterns[0].sources.len()), (3, 3));
@@ -538,20 +589,20 @@ mod tests {
             panic!("no outage")
         };
         assert_eq!(failures.len(), 3);
-        let report = book.report(at(2), &healthy());
+        let report = told(&book, at(2), &healthy());
         assert_eq!((report.status, report.network), (Status::Down, Network::Outage));
         assert_eq!(book.polled(&poll("a", 3, PollOutcome::Unchanged, Phase::Closed)), Change::Ended);
-        assert_eq!(book.report(at(4), &healthy()).network, Network::Ok);
+        assert_eq!(told(&book, at(4), &healthy()).network, Network::Ok);
     }
 
     #[test]
     fn the_store_speaks_for_itself() {
         let mut store = healthy();
         store.reasons.push("store: damaged on Monday".into());
-        let report = book(&[]).report(at(1), &store);
+        let report = told(&book(&[]), at(1), &store);
         assert_eq!((report.status, report.reasons), (Status::Degraded, vec!["store: damaged on Monday".to_owned()]));
         store.state = StoreState::Failing;
-        assert_eq!(book(&[]).report(at(1), &store).status, Status::Down);
+        assert_eq!(told(&book(&[]), at(1), &store).status, Status::Down);
     }
 
     #[test]
@@ -569,7 +620,7 @@ mod tests {
         for (state, now, delivered, status, destination) in cases {
             let mut book = book(&[]);
             book.delivery(delivery(state, 0, delivered));
-            let report = book.report(at(now), &healthy());
+            let report = told(&book, at(now), &healthy());
             assert_eq!(
                 (report.status, report.destinations["news"].status),
                 (status, destination),
@@ -593,6 +644,6 @@ mod tests {
         let source = second.source("a", at(6)).unwrap();
         assert_eq!((source.polls, source.items, source.consecutive_failures), (2, 4, 1));
         assert_eq!(source.last_success, Some(at(0)));
-        assert_eq!(second.report(at(6), &healthy()).error_patterns.len(), 2, "empty, and tls");
+        assert_eq!(told(&second, at(6), &healthy()).error_patterns.len(), 2, "empty, and tls");
     }
 }

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 pub use crate::store::StoreState;
 use crate::{model::ErrorKind, resilience::breaker::Phase};
 
-/// `GET /health`
+/// `GET /health`. Read, its sources are a map; written, they are the book's own pages.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct HealthReport {
+pub struct HealthReport<S = BTreeMap<String, SourceReport>> {
     /// The whole's status.
     pub status: Status,
     /// Our version.
@@ -28,11 +28,26 @@ pub struct HealthReport {
     /// The store.
     pub store: StoreReport,
     /// Every enabled source.
-    pub sources: BTreeMap<String, SourceReport>,
+    pub sources: S,
     /// Every destination.
     pub destinations: BTreeMap<String, DestinationReport>,
     /// The last 24 h, one entry a kind.
     pub error_patterns: Vec<ErrorPattern>,
+}
+
+/// The whole in short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthSummary {
+    /// The whole's status.
+    pub status: Status,
+    /// Why it is not `ok`.
+    pub reasons: Vec<String>,
+    /// Enabled sources.
+    pub sources: usize,
+    /// Those that are `ok` or `pending`.
+    pub sources_well: usize,
+    /// Items waiting, over all destinations.
+    pub queued: u64,
 }
 
 /// `status`

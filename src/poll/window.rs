@@ -10,7 +10,7 @@ use crate::{
     identity::{self, Keys},
 };
 
-/// What was remembered of a document: 34 bytes an entry.
+/// What was remembered of a document: 30 bytes an entry.
 #[derive(Debug, Default)]
 pub struct Window {
     spans: Box<[Span]>,
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_takes_34_bytes() {
-        assert_eq!(size_of::<Span>() + size_of::<Packed>(), 34);
+    fn an_entry_takes_30_bytes() {
+        assert_eq!(size_of::<Span>() + size_of::<Packed>(), 30);
     }
 }

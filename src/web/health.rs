@@ -5,10 +5,10 @@ use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use super::{Handles, REPLY, json, refuse};
+use super::{Handles, REPLY, json, json_pieces, refuse};
 use crate::{
-    actors::messages::{GetHealth, GetLiveness, GetReadiness, GetSourceHealth},
-    health::report::{DestinationStatus, SourceStatus, Status},
+    actors::messages::{GetHealth, GetLiveness, GetReadiness, GetSourceHealth, HealthAnswer},
+    health::report::{SourceStatus, Status},
 };
 
 /// Flags: `?strict`, `?brief`, with a value or without.
@@ -29,20 +29,19 @@ struct Silent<'a> {
 }
 
 pub(super) async fn whole(handles: web::Data<Handles>, flags: web::Query<Flags>) -> HttpResponse {
-    let Some(mut report) = ask(&handles.health, GetHealth).await else {
-        let reasons = ["the health actor does not reply"];
-        return json(503, &Silent { status: Status::Down, reasons });
-    };
-    if is_set(flags.brief.as_ref()) {
-        report.sources.retain(|_, source| source.status != SourceStatus::Ok);
-        report.destinations.retain(|_, destination| destination.status != DestinationStatus::Ok);
-    }
-    let well = match report.status {
+    let silent = |reason: &str| json(503, &Silent { status: Status::Down, reasons: [reason] });
+    let HealthAnswer { status, body } =
+        match ask(&handles.health, GetHealth { brief: is_set(flags.brief.as_ref()) }).await {
+            Some(Ok(answer)) => answer,
+            Some(Err(error)) => return silent(&format!("the health report cannot be written: {error}")),
+            None => return silent("the health actor does not reply"),
+        };
+    let well = match status {
         Status::Ok => true,
         Status::Degraded => !is_set(flags.strict.as_ref()),
         Status::Down => false,
     };
-    json(if well { 200 } else { 503 }, &report)
+    json_pieces(if well { 200 } else { 503 }, body)
 }
 
 pub(super) async fn live(handles: web::Data<Handles>) -> HttpResponse {

@@ -85,7 +85,9 @@ impl Parts {
     }
 
     pub(crate) async fn report(&self) -> HealthReport {
-        self.health.send(GetHealth).await.expect("health lives")
+        let answer = self.health.send(GetHealth { brief: false }).await.expect("health lives").unwrap();
+        let json = answer.body.into_pieces().collect::<Vec<_>>().concat();
+        serde_json::from_slice(&json).unwrap()
     }
 
     pub(crate) async fn wait(&self, what: &str, condition: impl Fn(&HealthReport) -> bool) {

@@ -52,9 +52,9 @@ pub(super) fn source(mut table: Table<'_>, names: &mut Names, context: &Context<
 
     let mut settings = context.fetch.clone();
     let header_table = table.table("headers");
-    settings.request.headers = headers(&header_table, context.secrets);
+    let own_headers = headers(&header_table, context.secrets);
     let basic_auth = table.get("basic_auth");
-    settings.request.basic_auth = basic_auth.as_ref().and_then(|value| self::basic_auth(value, context.secrets));
+    let mut login = basic_auth.as_ref().and_then(|value| self::basic_auth(value, context.secrets));
     settings.read(&mut table, context.secrets, context.roots);
     let filter = Filter {
         include: patterns(table.table("include"), context.compiled),
@@ -68,19 +68,19 @@ pub(super) fn source(mut table: Table<'_>, names: &mut Names, context: &Context<
     };
 
     let url = url.map(|url| {
-        let (url, login) = without_login(url);
-        match (login, url_value.as_ref()) {
+        let (url, in_url) = without_login(url);
+        match (in_url, url_value.as_ref()) {
             (Some(_), Some(value)) if basic_auth.is_some() => {
                 value.error("holds a user name or password, and there is basic_auth too: leave one of them away");
             }
-            (Some(login), _) => settings.request.basic_auth = Some(login),
+            (Some(in_url), _) => login = Some(in_url),
             (None, _) => {}
         }
         url
     });
     let own_authorization =
         header_table.entries().into_iter().find(|(key, ..)| key.eq_ignore_ascii_case("authorization"));
-    if let Some((_, span, value)) = own_authorization.filter(|_| settings.request.basic_auth.is_some()) {
+    if let Some((_, span, value)) = own_authorization.filter(|_| login.is_some()) {
         value.report.error(
             &span,
             &value.key,
@@ -93,7 +93,11 @@ pub(super) fn source(mut table: Table<'_>, names: &mut Names, context: &Context<
     table.finish();
 
     let (name, reading) = (name?, reading?);
-    settings.request.post = reading.post;
+    // most sources are requested alike, and share how
+    if !own_headers.is_empty() || login.is_some() || reading.post.is_some() {
+        let own = Arc::make_mut(&mut settings.request);
+        (own.headers, own.basic_auth, own.post) = (own_headers, login, reading.post);
+    }
     Some(Source {
         label: label.unwrap_or_else(|| name.to_string()),
         name,
@@ -103,7 +107,7 @@ pub(super) fn source(mut table: Table<'_>, names: &mut Names, context: &Context<
         enabled,
         retry: settings.retry(),
         breaker: settings.breaker(),
-        request: Arc::new(settings.request),
+        request: settings.request,
         schedule: settings.schedule,
         backfill: settings.backfill,
         retention: settings.retention,
