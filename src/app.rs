@@ -52,8 +52,10 @@ pub fn run(config: Config, read_config: ReadConfig, log: Logger) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let ended = actix::System::new().block_on(serve(Arc::new(config), read_config, store, log.clone()));
-    match ended {
+    let serving = serve(Arc::new(config), read_config, store, log.clone());
+    // a task among others: what is run itself is looked at whenever anything happens
+    let ended = actix::System::new().block_on(async { actix::spawn(serving).await });
+    match ended.unwrap_or_else(|panicked| Err(StartError::Panicked(panicked))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             crit!(log, "{error}");
@@ -69,6 +71,8 @@ enum StartError {
     Listen { address: String, error: std::io::Error },
     #[error("cannot receive signals: {0}")]
     Signals(std::io::Error),
+    #[error("a fault of the program, please report it: {0}")]
+    Panicked(tokio::task::JoinError),
 }
 
 async fn serve(config: Arc<Config>, read_config: ReadConfig, store: Store, log: Logger) -> Result<(), StartError> {

@@ -11,11 +11,12 @@ use crate::{
 };
 
 /// Feeds first, then anything: some servers choose by it.
-const ACCEPT: &str = "application/rss+xml, application/atom+xml, application/rdf+xml;q=0.9, \
-                      application/feed+json;q=0.9, application/xml;q=0.8, text/xml;q=0.8, */*;q=0.5";
-
-const ACCEPT_PAGE: &str = "text/html, application/xhtml+xml;q=0.9, */*;q=0.5";
-const ACCEPT_IMAGE: &str = "image/*, */*;q=0.1";
+static ACCEPT: HeaderValue = HeaderValue::from_static(
+    "application/rss+xml, application/atom+xml, application/rdf+xml;q=0.9, \
+     application/feed+json;q=0.9, application/xml;q=0.8, text/xml;q=0.8, */*;q=0.5",
+);
+static ACCEPT_PAGE: HeaderValue = HeaderValue::from_static("text/html, application/xhtml+xml;q=0.9, */*;q=0.5");
+static ACCEPT_IMAGE: HeaderValue = HeaderValue::from_static("image/*, */*;q=0.1");
 
 /// In the order in which they are given.
 pub(super) type Headers = Vec<(HeaderName, HeaderValue)>;
@@ -24,13 +25,13 @@ pub(super) type Headers = Vec<(HeaderName, HeaderValue)>;
 /// A body is JSON unless they say otherwise.
 pub(super) fn configured(settings: &RequestSettings, wanted: Wanted, at_home: bool, with_body: bool) -> Headers {
     let accept = match wanted {
-        Wanted::Document => ACCEPT,
-        Wanted::Page => ACCEPT_PAGE,
-        Wanted::Image => ACCEPT_IMAGE,
+        Wanted::Document => &ACCEPT,
+        Wanted::Page => &ACCEPT_PAGE,
+        Wanted::Image => &ACCEPT_IMAGE,
     };
     let json = with_body.then(|| HeaderValue::from_static("application/json"));
     let usual = [
-        (header::ACCEPT, Some(HeaderValue::from_static(accept))),
+        (header::ACCEPT, Some(accept.clone())),
         (header::CONTENT_TYPE, json),
         (header::ACCEPT_ENCODING, Some(HeaderValue::from_static("gzip"))),
         (header::USER_AGENT, HeaderValue::from_bytes(settings.user_agent.as_bytes()).ok()),

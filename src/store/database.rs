@@ -407,6 +407,16 @@ impl Group {
         }
     }
 
+    /// A record as the group would leave it, and what a change of it takes the place of.
+    pub(super) fn replaced(&self, database: &Database, key: &[u8]) -> Result<(Option<IVec>, Replaced), Fault> {
+        if let Some(change) = self.changes.get(key) {
+            return Ok((change.body.as_deref().map(IVec::from), change.replaced));
+        }
+        let Some(value) = database.db.get(key)? else { return Ok((None, Replaced::Nothing)) };
+        unsealed(key, &value)?;
+        Ok((Some(value.subslice(SUM, value.len() - SUM)), Replaced::Sum(sum_of(&value))))
+    }
+
     /// Writes a record.
     pub(super) fn put(&mut self, key: Vec<u8>, body: Vec<u8>) {
         self.replace(key, Some(body), Replaced::Unknown);

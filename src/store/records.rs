@@ -155,12 +155,12 @@ pub(super) fn save_source(
     name: &Name,
     record: &SourceRecord,
 ) -> Result<(), Fault> {
-    let before = group.get(database, &source_key(name.as_str()))?;
+    let (before, replaced) = group.replaced(database, &source_key(name.as_str()))?;
     let journal = match &before {
         Some(bytes) => parts(name.as_str(), bytes)?.0,
         None => &[],
     };
-    put_source(group, name, record, journal, Replaced::Unknown)
+    put_source(group, name, record, journal, replaced)
 }
 
 /// What is committed of a source: the little that matters of its record, and its seen items.
