@@ -38,7 +38,7 @@ const END_WITHIN: Duration = Duration::from_millis(4500);
 /// Reads the configuration again, for SIGHUP. `Err` holds the faults, ready to be shown.
 pub type ReadConfig = Box<dyn Fn() -> Result<Config, String>>;
 
-/// Runs the daemon until SIGTERM or SIGINT. Exit status 0 after a clean end, 1 if it could not start.
+/// Runs the daemon until SIGTERM or SIGINT. Exit status 0 after a clean end, 1 if it could not start or panicked.
 pub fn run(config: Config, read_config: ReadConfig, log: Logger) -> ExitCode {
     raise_open_files(&log);
     let options = store::Options {
@@ -55,7 +55,7 @@ pub fn run(config: Config, read_config: ReadConfig, log: Logger) -> ExitCode {
     let serving = serve(Arc::new(config), read_config, store, log.clone());
     // a task among others: what is run itself is looked at whenever anything happens
     let ended = actix::System::new().block_on(async { actix::spawn(serving).await });
-    match ended.unwrap_or_else(|panicked| Err(StartError::Panicked(panicked))) {
+    match ended.unwrap_or_else(|panicked| Err(RunError::Panicked(panicked))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             crit!(log, "{error}");
@@ -64,9 +64,9 @@ pub fn run(config: Config, read_config: ReadConfig, log: Logger) -> ExitCode {
     }
 }
 
-/// A daemon that could not be started.
+/// A daemon that could not be started, or ended by itself.
 #[derive(Debug, thiserror::Error)]
-enum StartError {
+enum RunError {
     #[error("cannot listen on {address}: {error}")]
     Listen { address: String, error: std::io::Error },
     #[error("cannot receive signals: {0}")]
@@ -75,8 +75,8 @@ enum StartError {
     Panicked(tokio::task::JoinError),
 }
 
-async fn serve(config: Arc<Config>, read_config: ReadConfig, store: Store, log: Logger) -> Result<(), StartError> {
-    let mut signals = Signals::new().map_err(StartError::Signals)?;
+async fn serve(config: Arc<Config>, read_config: ReadConfig, store: Store, log: Logger) -> Result<(), RunError> {
+    let mut signals = Signals::new().map_err(RunError::Signals)?;
 
     // the two know each other: the Supervisor's address exists before the Supervisor does
     let supervisor = Context::<Supervisor>::new();
@@ -147,12 +147,12 @@ fn listen(
     config: &Config,
     handles: web::Handles,
     log: &Logger,
-) -> Result<Option<actix_web::dev::ServerHandle>, StartError> {
+) -> Result<Option<actix_web::dev::ServerHandle>, RunError> {
     if config.http.listen.is_empty() {
         return Ok(None);
     }
     let (server, handle) = web::serve(config.http.clone(), handles, log.new(o!()))
-        .map_err(|error| StartError::Listen { address: error.address, error: error.error })?;
+        .map_err(|error| RunError::Listen { address: error.address, error: error.error })?;
     actix::spawn(server.map(drop));
     Ok(Some(handle))
 }

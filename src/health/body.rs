@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 /// Bytes of a piece.
 const PIECE: usize = 64 * 1024;
-/// The first piece: a whole answer where there are few sources.
+/// Room to begin with: a whole answer where there are few sources.
 const FIRST: usize = 4 * 1024;
 
 /// Bytes that were written, in pieces of 64 kB.

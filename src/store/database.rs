@@ -434,18 +434,18 @@ impl Group {
         }
     }
 
-    /// Adds to the record that was last begun in this group for `whose`, or begins one with `key`. One that
-    /// has reached the size `full` takes no more.
+    /// Adds `length` bytes to the record that was last begun in this group for `whose`, or begins one with `key`
+    /// if it would be longer than `most`.
     pub(super) fn append(
         &mut self,
         whose: &str,
         key: impl FnOnce() -> Vec<u8>,
-        full: usize,
+        (length, most): (usize, usize),
         write: impl FnOnce(&mut Vec<u8>),
     ) {
         let open =
             self.open.get(whose).and_then(|key| self.changes.get_mut(key)).and_then(|change| change.body.as_mut());
-        match open.filter(|body| body.len() < full) {
+        match open.filter(|body| body.len() + length <= most) {
             Some(body) => {
                 let before = body.len();
                 write(body);

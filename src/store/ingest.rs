@@ -36,10 +36,10 @@ pub(super) fn ingest(database: &Database, group: &mut Group, ingest: Ingest) -> 
     let standing = standing(database, group, &source, before.last_success)?;
     let outlines: Vec<_> = candidates.iter().map(|candidate| candidate.outline(&keys)).collect();
     let fates = fates(&outlines, |key| met.seen(key), standing);
-    let new = fates.iter().zip(&candidates).filter(|(fate, _)| **fate != Fate::Seen);
-    let new = new.filter_map(|(_, candidate)| keys.get(candidate.index)).copied();
+    // not of the candidates only: what the source itself knows to be seen is unknown here after a loss
+    let new = met.unseen(&keys);
     let last_success = before.last_success.map_or(0, |last| seconds(last.as_second()));
-    packs.update(&met, new, last_success, seconds(at.as_second()), source.retention);
+    packs.update(&met, new.into_iter(), last_success, seconds(at.as_second()), source.retention);
     let (rewritten, journal) = packs.stored();
     for (number, bytes) in rewritten {
         group.replace(records::pack_key(source.name.as_str(), number), bytes, before.pack(number));

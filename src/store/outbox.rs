@@ -14,7 +14,7 @@ use super::{
 };
 use crate::model::{DeliveryError, Name};
 
-/// A parcel takes no further item from this size on. Under load a commit's items fill some: more would each be
+/// The longest parcel of more than one item, in bytes. Under load a commit's items fill some: more of them would each be
 /// written again with those that lie beside them, and of larger ones sled would make files of their own.
 const PARCEL: usize = 32 * 1024;
 
@@ -41,6 +41,11 @@ struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
+    /// Bytes in its parcel.
+    fn length(&self) -> usize {
+        3 * size_of::<u64>() + self.json.len()
+    }
+
     fn write(&self, parcel: &mut Vec<u8>) {
         parcel.extend_from_slice(&self.seq.to_le_bytes());
         parcel.extend_from_slice(&self.accepted.to_le_bytes());
@@ -95,7 +100,8 @@ pub(super) fn push(database: &Database, group: &mut Group, destination: &Name, a
     meta.committed.outbox += 1;
     group.counts(database, destination.as_str()).queued += 1;
     let entry = Entry { seq, accepted: accepted.as_millisecond(), json };
-    group.append(destination.as_str(), || key(b'o', destination.as_str(), seq), PARCEL, |parcel| entry.write(parcel));
+    let room = (entry.length(), PARCEL);
+    group.append(destination.as_str(), || key(b'o', destination.as_str(), seq), room, |parcel| entry.write(parcel));
 }
 
 /// Visits a destination's committed items after the place `after`, the oldest first, until `visit` says false.

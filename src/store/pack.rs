@@ -232,6 +232,26 @@ pub(super) struct Met {
 }
 
 impl Met {
+    /// The entries of the document, whose keys these are, that are not seen, each once.
+    pub(super) fn unseen(&self, document: &[Keys]) -> Vec<Keys> {
+        let mut left: Vec<bool> = self.seen.iter().map(|seen| !seen).collect();
+        let mut count = left.iter().filter(|left| **left).count();
+        let mut unseen = Vec::with_capacity(count);
+        for keys in document {
+            // what is new mostly stands at the start
+            if count == 0 {
+                break;
+            }
+            if let Ok(at) = self.keys.binary_search(&keys.strongest())
+                && std::mem::take(&mut left[at])
+            {
+                unseen.push(*keys);
+                count -= 1;
+            }
+        }
+        unseen
+    }
+
     /// Whether this key of the document is seen.
     pub(super) fn seen(&self, key: u64) -> bool {
         self.keys.binary_search(&key).is_ok_and(|at| self.seen.get(at).copied().unwrap_or(false))
@@ -347,8 +367,10 @@ mod tests {
                 now += rng.random_range(1..600);
                 let mut packs = disk.load();
                 let met = packs.meet(document.iter().map(Keys::strongest));
-                let new = document.iter().copied().filter(|keys| !met.seen(keys.strongest()));
-                packs.update(&met, new, last_success, now, retention);
+                let new = met.unseen(&document);
+                assert!(document.iter().filter(|keys| !met.seen(keys.strongest())).eq(&new));
+                assert_eq!(met.unseen(&[document.clone(), document.clone()].concat()), new, "each once");
+                packs.update(&met, new.into_iter(), last_success, now, retention);
                 if disk.store(&packs) {
                     wholes += 1
                 } else {

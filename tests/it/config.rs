@@ -656,6 +656,30 @@ fn defaults_are_those_of_the_documentation() {
 }
 
 #[test]
+fn what_one_source_is_requested_with_no_other_source_has() {
+    let table =
+        |name: &str, own: &str| format!("[[source]]\nname = \"{name}\"\nurl = \"https://{name}.example/\"\n{own}");
+    let config = config(
+        &[
+            table("before", ""),
+            table("headers", "headers = { X-Key = \"k\" }\n"),
+            table("between", ""),
+            table("login", "basic_auth = { user = \"u\", password = \"p\" }\n"),
+            table("slow", "timeout = \"50s\"\n"),
+            table("after", ""),
+        ]
+        .concat(),
+    );
+    for source in &config.sources {
+        let (name, request) = (source.name.as_str(), &source.request);
+        assert_eq!(request.headers.len(), usize::from(name == "headers"), "{name}");
+        assert_eq!(request.basic_auth.is_some(), name == "login", "{name}");
+        assert_eq!(request.timeout.as_secs(), if name == "slow" { 50 } else { 20 }, "{name}");
+        assert!(request.post.is_none(), "{name}");
+    }
+}
+
+#[test]
 fn a_source_sets_again_what_fetch_sets() {
     let config = config(&format!(
         "[fetch]\ninterval = \"1m\"\nproxy = \"http://p:1\"\nretry = {{ attempts = 2 }}\n{SOURCE}\

@@ -168,6 +168,28 @@ fn every_health_route_answers_get_and_head_alike() {
 }
 
 #[test]
+fn a_report_of_many_sources_is_whole_and_its_length_announced() {
+    const MANY: usize = 400;
+    let farm = Farm::start();
+    let feed = farm.feed("news");
+    feed.publish(1);
+    let table = |n| format!("[[source]]\nname = \"source-{n:03}\"\nurl = \"{}?{n}\"\n", feed.url());
+    let mut daemon = daemon_with("", &(FAST.replace("100ms", "1h") + &(0..MANY).map(table).collect::<String>()));
+    daemon.restart();
+    daemon.wait("it knows all", |daemon| daemon.health()["sources"].as_object().is_some_and(|all| all.len() == MANY));
+    let got = ask(&daemon, "GET", "/health", "");
+    is_ours(&got, "/health");
+    assert!(got.body.len() > 100_000, "more than one piece: {}", got.body.len());
+    assert_eq!(got.json()["sources"].as_object().unwrap().len(), MANY);
+    let places: Vec<usize> =
+        (0..MANY).map(|n| got.body.find(&format!("\"source-{n:03}\":")).expect("each is there")).collect();
+    assert!(places.is_sorted(), "in the order of their names");
+    let headed = ask(&daemon, "HEAD", "/health", "");
+    let length: usize = headed.header("content-length").unwrap().parse().unwrap();
+    assert!(length > 100_000, "{length}");
+}
+
+#[test]
 fn the_report_holds_what_monitors_read_and_brief_leaves_out_what_is_well() {
     let farm = Farm::start();
     let mut daemon = daemon_with("", &mixed(&farm));

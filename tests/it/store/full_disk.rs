@@ -214,6 +214,51 @@ fn a_daemon_whose_disk_is_full_is_down_and_recovers() {
     drop(disk);
 }
 
+#[test]
+fn a_store_that_is_lost_while_the_daemon_runs_floods_neither_then_nor_after_a_restart() {
+    let farm = Farm::start();
+    let feed = farm.feed("feed0");
+    feed.publish(10);
+    let config = format!(
+        "[fetch]\ninterval = \"100ms\"\nallow_private_addresses = true\nbackfill = \"all\"\n\
+         [[source]]\nname = \"feed0\"\nurl = \"{}\"\n",
+        feed.url()
+    );
+    let mut daemon = Daemon::new(&config);
+    let Some(disk) = SmallDisk::mount(&daemon.state(), 16) else { return };
+    daemon.restart();
+    daemon.wait("the first items arrive", |daemon| daemon.stdout().len() == 10);
+    disk.fill();
+    let published = std::cell::Cell::new(10);
+    let publish = |count: usize| {
+        feed.push((0..count).map(|n| long_entry(published.get() + n)));
+        published.set(published.get() + count);
+    };
+    daemon.wait("the store fails", |daemon| {
+        if daemon.stdout().len() == published.get() {
+            publish(20);
+        }
+        daemon.health()["store"]["status"] == "failing"
+    });
+    // the database is closed, and somebody harms it; the source still knows what its last document had
+    let delivered = daemon.stdout().len();
+    File::options().write(true).open(daemon.state().join("db/db")).unwrap().set_len(0).unwrap();
+    disk.free();
+    daemon.wait("a new store is begun", |daemon| {
+        let store = &daemon.health()["store"];
+        store["status"] != "failing" && store["items_seen"].as_u64() > Some(0)
+    });
+    assert_eq!(daemon.health()["store"]["items_seen"], published.get(), "all that is shown is marked seen");
+    daemon.terminate();
+    daemon.restart();
+    publish(1);
+    daemon.wait("what came since arrives", |daemon| daemon.stdout().len() > delivered);
+    let (status, _) = daemon.terminate();
+    assert!(status.success());
+    assert_eq!(daemon.titles().len(), delivered + 1, "and nothing else: {:?}", daemon.titles());
+    drop(disk);
+}
+
 /// Large, so that a disk's last free pages are soon written full.
 fn long_entry(number: usize) -> crate::support::farm::Entry {
     let entry = crate::support::farm::Entry::numbered("feed0", number + 1);
