@@ -25,9 +25,9 @@ fn on_disk(dir: &Path) -> u64 {
     fs::read_dir(dir).unwrap().map(|entry| size(entry.unwrap())).sum()
 }
 
-/// Keys as a feed with guids and links has them.
+/// Keys as a feed with guids and links has them: 48 bits each.
 fn keys(source: usize, item: u64) -> Keys {
-    let hash = |salt: u64| (source as u64 ^ item << 20 ^ salt << 60).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let hash = |salt: u64| (source as u64 ^ item << 20 ^ salt << 60).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16;
     Keys { id: Some(hash(1)), link: Some(hash(2)), content: hash(3) }
 }
 
