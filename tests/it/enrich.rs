@@ -291,10 +291,14 @@ fn killed_or_stopped_during_a_visit_it_delivers_the_item_once() {
     let (feed, article) = (farm.feed("feed"), farm.feed("article"));
     article.set_fault(Fault::Hang);
     feed.push([entry(&feed, 1, article.url())]);
-    let mut daemon = Daemon::start(&(FAST.to_owned() + &source(&feed, "", "timeout = \"30m\"")));
+    // without items, and as often due
+    let neighbour = farm.feed("neighbour");
+    let beside = format!("[[source]]\nname = \"neighbour\"\nurl = \"{}\"\n", neighbour.url());
+    let mut daemon = Daemon::start(&(FAST.to_owned() + &beside + &source(&feed, "", "timeout = \"30m\"")));
     daemon.wait("the page is visited", |_| article.requests().len() == 1);
     // however long it lasts, it is one poll
-    std::thread::sleep(Duration::from_millis(300));
+    let before = neighbour.requests().len();
+    daemon.wait("the other one is polled many times", |_| neighbour.requests().len() >= before + 5);
     assert_eq!(feed.requests().len(), 1);
     daemon.kill();
 
