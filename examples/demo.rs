@@ -30,9 +30,14 @@ use support::{
 
 /// Set for the process that is the daemon: this program is both.
 const IS_DAEMON: &str = "KAWARABAN_DEMO_IS_DAEMON";
-/// Between two publications.
-const NEWS_EVERY: Duration = Duration::from_secs(2);
-/// What is published late may take so long to arrive.
+/// Items that each healthy feed has at the start.
+const FIRST: usize = 2;
+/// Then the healthy feeds publish in turn. With the first items that makes 21 messages in the first minute and
+/// 15 in each later one: a channel takes 30.
+const NEWS_EVERY: Duration = Duration::from_secs(4);
+/// Between two lines of progress.
+const PROGRESS_EVERY: Duration = Duration::from_secs(10);
+/// How long the last items may take to arrive.
 const LAST_WAIT: Duration = Duration::from_secs(20);
 
 fn main() -> ExitCode {
@@ -134,13 +139,20 @@ impl Demo {
     fn run(&mut self, length: Duration) -> ExitCode {
         self.introduce();
         let begun = Instant::now();
-        let mut shown = 0;
-        let mut next_news = begun;
-        let over = |demo: &Self| begun.elapsed() >= length || demo.interrupted.load(Ordering::Relaxed);
-        while !over(self) {
-            if Instant::now() >= next_news {
-                self.publish(next_news == begun);
-                next_news += NEWS_EVERY;
+        let (mut shown, mut turn) = (0, 0);
+        let (mut next_news, mut next_progress) = (begun + NEWS_EVERY, begun + PROGRESS_EVERY);
+        for feed in 0..self.healthy.len() {
+            self.publish(feed, FIRST);
+        }
+        while begun.elapsed() < length && !self.interrupted.load(Ordering::Relaxed) {
+            let now = Instant::now();
+            if now >= next_news {
+                self.publish(turn % self.healthy.len(), 1);
+                (turn, next_news) = (turn + 1, next_news + NEWS_EVERY);
+            }
+            if now >= next_progress {
+                self.show_progress(begun, length);
+                next_progress += PROGRESS_EVERY;
             }
             shown = self.show_from(shown, begun);
             std::thread::sleep(Duration::from_millis(50));
@@ -161,7 +173,8 @@ impl Demo {
             "{bold}kawaraban, without a network{bold:#}: feeds of our own on loopback, and a stand-in for Discord\n"
         );
         for feed in &self.healthy {
-            anstream::println!("  {green}●{green:#} {:<15} news every {} s", feed.name(), NEWS_EVERY.as_secs());
+            let every = NEWS_EVERY.as_secs() * self.healthy.len() as u64;
+            anstream::println!("  {green}●{green:#} {:<15} an item every {every} s", feed.name());
         }
         for (name, what) in &self.failing {
             anstream::println!("  {red}●{red:#} {name:<15} {dim}{what}{dim:#}");
@@ -171,12 +184,22 @@ impl Demo {
         anstream::println!("  log      {}\n", self.directory.path().join("log").display());
     }
 
-    fn publish(&mut self, first: bool) {
-        for feed in &self.healthy {
-            for entry in feed.publish(if first { 3 } else { 1 }) {
-                self.published.insert(entry.title, 0);
-            }
+    /// Has the healthy feed at this index publish so many items.
+    fn publish(&mut self, feed: usize, items: usize) {
+        for entry in self.healthy[feed].publish(items) {
+            self.published.insert(entry.title, 0);
         }
+    }
+
+    fn show_progress(&self, begun: Instant, length: Duration) {
+        let dim = Style::new().dimmed();
+        anstream::println!(
+            "{dim}{:6.1} s  {} items published, {} arrived, {} s to go{dim:#}",
+            begun.elapsed().as_secs_f64(),
+            self.published.len(),
+            self.hook.messages().len(),
+            length.saturating_sub(begun.elapsed()).as_secs()
+        );
     }
 
     /// Shows the messages after the first `shown`; how many there are now.
