@@ -330,6 +330,14 @@ pub struct DestinationRecord {
     pub paused: bool,
     /// The last error; it stays after recovery.
     pub last_error: Option<DeliveryError>,
+    /// When the last item was acknowledged.
+    pub last_delivered: Option<Timestamp>,
+    /// How many of the last items were refused, one after the other.
+    pub refused_in_a_row: u32,
+    /// When the last item was refused.
+    pub last_refused: Option<Timestamp>,
+    /// Since when it answers nothing but that we must wait.
+    pub blocked_since: Option<Timestamp>,
 }
 
 /// A poll's new document, to be stored in one atomic step.

@@ -100,7 +100,6 @@ pub struct DeliveryActor {
     unrecorded: Vec<Settled>,
     changed: bool,
     backlog: Backlog,
-    last_delivered: Option<Timestamp>,
     recounting: bool,
     busy: bool,
     timer: Option<SpawnHandle>,
@@ -130,7 +129,6 @@ impl DeliveryActor {
             unrecorded: Vec::new(),
             changed: false,
             backlog: Backlog::default(),
-            last_delivered: None,
             recounting: false,
             busy: false,
             timer: None,
@@ -369,7 +367,6 @@ impl DeliveryActor {
                 if failed_before > 0 {
                     info!(self.log, "delivering again"; "after_failures" => failed_before);
                 }
-                self.last_delivered = Some(wall);
                 self.window.pop_front();
                 self.unrecorded.push(Settled { seq, refused: None });
             }
@@ -425,9 +422,8 @@ impl DeliveryActor {
                 Ok(()) => {
                     let settled = actor.window.drain(..).map(|item| Settled { seq: item.seq, refused: None });
                     actor.unrecorded.extend(settled);
-                    actor.last_delivered = Some(Timestamp::now());
                     if let Some(courier) = &mut actor.courier {
-                        courier.wrote(actor.unrecorded.len() as u64);
+                        courier.wrote(actor.unrecorded.len() as u64, Timestamp::now());
                     }
                     actor.drive(ctx);
                 }
@@ -457,8 +453,12 @@ impl DeliveryActor {
             delivered: courier.record.delivered,
             dead_letters: self.backlog.dead_letters,
             oldest_queued: self.backlog.oldest,
-            last_delivered: self.last_delivered,
+            last_delivered: courier.record.last_delivered,
             last_error: courier.record.last_error.clone(),
+            refused_in_a_row: courier.record.refused_in_a_row,
+            last_refused: courier.record.last_refused,
+            blocked_since: courier.record.blocked_since,
+            reason: None,
         });
     }
 }

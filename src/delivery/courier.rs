@@ -129,15 +129,16 @@ impl Courier {
         wall: Timestamp,
         rng: &mut impl Rng,
     ) -> Ended {
-        self.heard(&answer, governor, now);
+        self.heard(&answer, governor, now, wall);
         match answer.verdict {
             Verdict::Delivered => {
-                self.recovered();
-                self.record.delivered += 1;
+                self.delivered(1, wall);
                 Ended::Delivered
             }
             Verdict::Refused(problem) => {
                 self.recovered();
+                self.record.refused_in_a_row = self.record.refused_in_a_row.saturating_add(1);
+                self.record.last_refused = Some(wall);
                 Ended::Refused(self.noted(problem, wall))
             }
             Verdict::Limited(limit, problem) => {
@@ -164,7 +165,7 @@ impl Courier {
 
     /// The probe was answered. True if the destination is there again.
     pub fn probed(&mut self, answer: Answer, governor: &mut Governor, now: Instant, wall: Timestamp) -> bool {
-        self.heard(&answer, governor, now);
+        self.heard(&answer, governor, now, wall);
         let there = match answer.verdict {
             Verdict::Delivered => true,
             // any other endpoint need not know GET: whatever it says but "gone" is an answer; silence is none
@@ -191,9 +192,8 @@ impl Courier {
     }
 
     /// A batch of lines was written.
-    pub fn wrote(&mut self, lines: u64) {
-        self.recovered();
-        self.record.delivered += lines;
+    pub fn wrote(&mut self, lines: u64, wall: Timestamp) {
+        self.delivered(lines, wall);
     }
 
     /// A batch of lines could not be written.
@@ -217,7 +217,11 @@ impl Courier {
         }
     }
 
-    fn heard(&mut self, answer: &Answer, governor: &mut Governor, now: Instant) {
+    fn heard(&mut self, answer: &Answer, governor: &mut Governor, now: Instant, wall: Timestamp) {
+        self.record.blocked_since = match answer.verdict {
+            Verdict::Limited(..) => self.record.blocked_since.or(Some(wall)),
+            _ => None,
+        };
         if let Some((remaining, reset_after)) = answer.bucket {
             self.bucket.announced(remaining, reset_after, now);
         }
@@ -249,6 +253,13 @@ impl Courier {
         self.record.failures = self.record.failures.saturating_add(1);
         let wait = Backoff::new(MIN_BACKOFF, MAX_BACKOFF).wait(self.record.failures, rng);
         self.wait_until = Some(now + wait);
+    }
+
+    fn delivered(&mut self, items: u64, wall: Timestamp) {
+        self.recovered();
+        self.record.delivered += items;
+        self.record.last_delivered = Some(wall);
+        self.record.refused_in_a_row = 0;
     }
 
     fn recovered(&mut self) {
@@ -410,6 +421,29 @@ mod tests {
         assert_eq!((desk.next(), desk.courier.state(desk.now)), (Step::Send, DestinationState::Ok));
         desk.answer(Verdict::Misconfigured(problem()));
         assert_eq!((desk.waits(), desk.courier.state(desk.now)), (HOURLY, DestinationState::Degraded));
+    }
+
+    #[test]
+    fn refusals_in_a_row_and_the_begin_of_a_block_are_kept() {
+        let mut desk = local();
+        desk.answer(Verdict::Delivered);
+        for refused in 1..=3 {
+            desk.answer(Verdict::Refused(problem()));
+            assert_eq!(desk.courier.record.refused_in_a_row, refused);
+        }
+        assert_eq!(desk.courier.record.last_refused, Some(Timestamp::UNIX_EPOCH));
+        desk.answer(Verdict::Limited(Limit::Announced(Duration::from_secs(1)), problem()));
+        assert_eq!(
+            (desk.courier.record.blocked_since, desk.courier.record.refused_in_a_row),
+            (Some(Timestamp::UNIX_EPOCH), 3)
+        );
+        desk.answer(Verdict::Retry(problem()));
+        assert_eq!(desk.courier.record.blocked_since, None);
+        desk.answer(Verdict::Delivered);
+        assert_eq!(
+            (desk.courier.record.refused_in_a_row, desk.courier.record.last_delivered),
+            (0, Some(Timestamp::UNIX_EPOCH))
+        );
     }
 
     #[test]

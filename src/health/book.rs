@@ -420,7 +420,8 @@ fn judge_destination(
     let waits = known.oldest_queued.map(since).unwrap_or_default();
     let idle = since(known.last_delivered.unwrap_or(started));
     let on_purpose = matches!(known.state, DestinationState::Holding | DestinationState::Paused);
-    let error = known.last_error.as_ref().map(|error| format!(" ({})", error.message)).unwrap_or_default();
+    let why = known.reason.as_ref().or(known.last_error.as_ref().map(|error| &error.message));
+    let error = why.map(|why| format!(" ({why})")).unwrap_or_default();
     let status = match known.state {
         _ if waits > QUEUED_TOO_LONG && idle > IDLE_TOO_LONG && !on_purpose => {
             let (queued, minutes) = (known.queued, idle.as_secs() / 60);
@@ -521,6 +522,10 @@ mod tests {
             oldest_queued: Some(at(oldest)),
             last_delivered: delivered.map(at),
             last_error: Some(DeliveryError { kind: ErrorKind::Http(500), message: "500".into(), at: at(oldest) }),
+            refused_in_a_row: 0,
+            last_refused: None,
+            blocked_since: None,
+            reason: None,
         }
     }
 

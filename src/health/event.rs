@@ -94,10 +94,18 @@ pub struct DeliveryReported {
     pub dead_letters: u64,
     /// When the oldest waiting item was accepted.
     pub oldest_queued: Option<Timestamp>,
-    /// When the last item was acknowledged, in this run.
+    /// When the last item was acknowledged, in an earlier run too.
     pub last_delivered: Option<Timestamp>,
     /// The last error, which stays after recovery.
     pub last_error: Option<DeliveryError>,
+    /// How many of the last items were refused, one after the other.
+    pub refused_in_a_row: u32,
+    /// When the last item was refused.
+    pub last_refused: Option<Timestamp>,
+    /// Since when it, or its host, answers nothing but that we must wait.
+    pub blocked_since: Option<Timestamp>,
+    /// Why the state is not `Ok`, where that is not the last error: "no answer for 12 s".
+    pub reason: Option<String>,
 }
 
 /// A destination's state.
