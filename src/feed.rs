@@ -146,7 +146,7 @@ impl Warning {
             Self::InvalidBytes => {
                 "bytes that are not valid in its encoding became U+FFFD; set `encoding` of the source to the right one"
             }
-            Self::TooManyEntries => "it has more entries than are read",
+            Self::TooManyEntries => "it has more than 5000 entries; only the newest by its order were read",
             Self::AbsurdDate => "a date that cannot be meant was left out",
             Self::UnknownDate => "a date that could not be read was left out",
             Self::OddDate => "a date has a field beyond its range, which was carried over",
@@ -218,8 +218,8 @@ impl Serialize for Error {
 /// A document of more bytes than this is refused.
 pub const LARGEST: usize = 256 << 20;
 
-/// Entries read of one document.
-pub const MOST_ENTRIES: usize = 100_000;
+/// Entries read of one document: of more, the newest by its order.
+pub const MAX_ENTRIES: usize = 5_000;
 
 /// Finds the encoding and decodes.
 ///

@@ -5,11 +5,13 @@
 
 mod loose;
 
+use std::collections::VecDeque;
+
 use serde_json::{Deserializer, error::Category};
 
 use self::loose::{Feed, Object};
 use super::{
-    Content, Document, Entry, Error, Format, Hints, MOST_ENTRIES, Warning,
+    Content, Document, Entry, Error, Format, Hints, MAX_ENTRIES, Warning,
     construct::TITLE,
     date, detect,
     entry::{EXCERPT, warning},
@@ -25,13 +27,20 @@ pub(super) fn read<'t>(text: &str, hints: &Hints<'_>) -> Option<Result<Document<
 
 fn document<'t>(text: &str, hints: &Hints<'_>) -> Result<Document<'t>, Error> {
     let mut warnings = Vec::new();
-    let mut entries: Vec<Box<Item>> = Vec::new();
+    let mut entries: VecDeque<Box<Item>> = VecDeque::new();
+    // known once there are too many
+    let mut newest_last = None;
     let mut feed = Feed::new(|object| {
-        if entries.len() < MOST_ENTRIES {
-            entries.push(Box::new(item(&object, hints, &mut warnings)));
-        } else if entries.len() == MOST_ENTRIES {
-            warnings.push(Warning::TooManyEntries);
+        if entries.len() == MAX_ENTRIES {
+            if newest_last.is_none() {
+                warnings.push(Warning::TooManyEntries);
+            }
+            if !*newest_last.get_or_insert_with(|| is_newest_last(&entries)) {
+                return;
+            }
+            entries.pop_front();
         }
+        entries.push_back(Box::new(item(&object, hints, &mut warnings)));
         warnings.dedup();
     });
     let mut reader = Deserializer::from_str(text.trim_end_matches('\0'));
@@ -66,6 +75,11 @@ fn document<'t>(text: &str, hints: &Hints<'_>) -> Result<Document<'t>, Error> {
             .collect(),
         warnings,
     })
+}
+
+fn is_newest_last(entries: &VecDeque<Box<Item>>) -> bool {
+    let mut times = entries.iter().filter_map(|item| item.published.or(item.updated));
+    matches!((times.next(), times.next_back()), (Some(first), Some(last)) if first < last)
 }
 
 /// Whether the item says something, and can be known again.

@@ -13,7 +13,7 @@ use memchr::memmem;
 use url::Url;
 
 use super::{
-    Content, Document, Entry, Error, Format, Hints, MOST_ENTRIES, Warning,
+    Content, Document, Entry, Error, Format, Hints, MAX_ENTRIES, Warning,
     attribute::attribute,
     construct,
     date::Region,
@@ -53,6 +53,7 @@ pub(super) fn read<'t>(text: &'t str, hints: &Hints<'_>, known: Option<&[Span]>)
         about: About::default(),
         warnings: Vec::new(),
         recall: Recall::new(known),
+        full: false,
     };
     walk.run();
     walk.finish(text, hints.base)
@@ -104,6 +105,8 @@ struct Walk<'t, 'm> {
     about: About<'t>,
     warnings: Vec<Warning>,
     recall: Recall<'m>,
+    /// More entries were met than are read.
+    full: bool,
 }
 
 /// What is said of the whole feed.
@@ -131,12 +134,40 @@ impl<'t> Walk<'t, '_> {
                 }
                 Piece::Eof => break,
             }
-            if self.entries.len() >= MOST_ENTRIES {
-                self.warnings.push(Warning::TooManyEntries);
+            if self.entries.len() > MAX_ENTRIES && !self.skip_to_newest() {
+                self.entries.truncate(MAX_ENTRIES);
                 return;
             }
         }
         self.xml.truncated |= !self.closed && matches!(self.root, Root::Feed(_));
+    }
+
+    /// The document has too many entries. True if reading goes on, as the newest are still to come.
+    fn skip_to_newest(&mut self) -> bool {
+        if std::mem::replace(&mut self.full, true) {
+            return false;
+        }
+        let times = |entry: &Entry<'_>| entry.facts().and_then(|facts| facts.time);
+        let mut dated = self.entries.iter().filter_map(times);
+        let start = match (dated.next(), dated.next_back()) {
+            (Some(first), Some(last)) if first < last => newest_at_end(self.shared.text, &self.item),
+            // the dates of known entries were not read: read them
+            (_, None) if self.entries.iter().any(|entry| entry.known().is_some()) => {
+                self.recall.forget();
+                self.about = About::default();
+                self.full = false;
+                Some(0)
+            }
+            _ => None,
+        };
+        if self.full {
+            self.warnings.push(Warning::TooManyEntries);
+        }
+        let Some(start) = start else { return false };
+        self.entries.clear();
+        self.children.clear();
+        self.xml.restart(start);
+        true
     }
 
     fn start(&mut self, name: &'t str, attributes: &'t str, empty: bool) {
@@ -281,7 +312,7 @@ impl<'t> Walk<'t, '_> {
             let Some(next) = behind.trim_ascii_start().strip_prefix('<') else { break };
             // its attributes would be for the reader to see
             let bare = next.strip_prefix(name).is_some_and(|behind| behind.starts_with('>'));
-            if !bare || self.entries.len() >= MOST_ENTRIES {
+            if !bare || self.entries.len() > MAX_ENTRIES {
                 break;
             }
             rest = next;
@@ -433,6 +464,15 @@ impl About<'_> {
         };
         Some(Duration::from_secs(hours * 3600) / self.frequency.and_then(number).unwrap_or(1))
     }
+}
+
+/// Where the last [`MAX_ENTRIES`] of the document's entries begin, if there are so many.
+fn newest_at_end(text: &str, item: &str) -> Option<usize> {
+    let tag = format!("<{item}");
+    let is_tag = |at: &usize| {
+        text.as_bytes().get(at + tag.len()).is_some_and(|next| next.is_ascii_whitespace() || b"/>".contains(next))
+    };
+    memmem::rfind_iter(text.as_bytes(), tag.as_bytes()).filter(is_tag).nth(MAX_ENTRIES - 1)
 }
 
 /// The format that a root element tells of.

@@ -56,6 +56,12 @@ pub(super) struct Recall<'m> {
 }
 
 impl<'m> Recall<'m> {
+    /// Takes every item for an unknown one from now on.
+    pub(super) fn forget(&mut self) {
+        self.spans = &[];
+        self.next = 0;
+    }
+
     pub(super) fn new(spans: Option<&'m [Span]>) -> Self {
         Self { remembers: spans.is_some(), spans: spans.unwrap_or_default(), next: 0, context: None }
     }

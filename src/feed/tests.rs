@@ -6,6 +6,7 @@ mod damage;
 mod encodings;
 mod formats;
 mod items;
+mod many;
 mod pages;
 
 fn document(text: impl AsRef<[u8]>) -> OwnedDocument {

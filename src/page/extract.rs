@@ -7,7 +7,7 @@ use super::{
     text,
 };
 use crate::{
-    feed::MOST_ENTRIES,
+    feed::MAX_ENTRIES,
     model::{Item, Matched},
 };
 
@@ -23,9 +23,15 @@ pub(super) fn extract<S: Subject>(
     within: &Within<'_>,
 ) -> Result<Extract, Error> {
     let mut warnings = Vec::new();
-    if places.len() > MOST_ENTRIES {
-        warnings.push(format!("{} items, of which the first {MOST_ENTRIES} were read", places.len()));
-        places.truncate(MOST_ENTRIES);
+    if let Some(surplus) = places.len().checked_sub(MAX_ENTRIES).filter(|&surplus| surplus > 0) {
+        let newest_last = is_newest_last(&places, fields, within)?;
+        let kept = if newest_last { "last" } else { "first" };
+        warnings.push(format!("{} items, of which the {kept} {MAX_ENTRIES} were read", places.len()));
+        if newest_last {
+            places.drain(..surplus);
+        } else {
+            places.truncate(MAX_ENTRIES);
+        }
     }
     let mut matched = Matched { items: places.len(), fields: configured(fields) };
     let mut all = Vec::with_capacity(places.len());
@@ -52,6 +58,17 @@ pub(super) fn extract<S: Subject>(
     }
     all.retain(|item| item.title.is_some());
     Ok(Extract { items: all, matched, warnings })
+}
+
+/// Whether the dates ascend: most documents begin with their newest item.
+fn is_newest_last<S: Subject>(places: &[S], fields: &Fields<S::Point>, within: &Within<'_>) -> Result<bool, Error> {
+    let Some(rule) = &fields.published else { return Ok(false) };
+    let published = |place: Option<&S>| match place {
+        Some(place) => Ok(field::first(*place, rule, Kind::Date, within)?.and_then(|found| found.at)),
+        None => Ok(None),
+    };
+    let (first, last) = (published(places.first())?, published(places.last())?);
+    Ok(first.is_some_and(|first| last.is_some_and(|last| first < last)))
 }
 
 fn missing<P: Point>(name: &str, rule: &Rule<P>, lacks: usize, of: usize) -> String {

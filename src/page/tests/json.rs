@@ -191,3 +191,20 @@ fn what_is_no_json_is_said_to_be_what_it_is() {
     }
     assert_eq!(shown(read_json("\u{feff}[{\"t\":\"1\"}]\0\n", &rules)).len(), 1);
 }
+
+#[test]
+fn of_too_many_items_the_newest_are_read() {
+    let rules = json!({ "items": "$[*]", "title": "/t", "id": "/t", "published": "/at" });
+    let answer = |numbers: Vec<usize>| {
+        let items: Vec<_> = numbers.into_iter().map(|n| json!({ "t": n, "at": 1_790_000_000 + n })).collect();
+        serde_json::to_string(&items).unwrap()
+    };
+    for (newest_last, numbers) in [(false, (0..5_010).rev().collect::<Vec<usize>>()), (true, (0..5_010).collect())] {
+        let read = read_json(answer(numbers), &rules).unwrap();
+        assert_eq!(read.items.len(), crate::feed::MAX_ENTRIES);
+        let (first, last) = (read.items[0].title.as_deref(), read.items[4_999].title.as_deref());
+        let (kept, shown) = if newest_last { ("last", ("10", "5009")) } else { ("first", ("5009", "10")) };
+        assert_eq!((first, last), (Some(shown.0), Some(shown.1)));
+        assert_eq!(read.warnings, [format!("5010 items, of which the {kept} 5000 were read")]);
+    }
+}
