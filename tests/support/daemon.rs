@@ -19,6 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub struct Daemon {
     dir: tempfile::TempDir,
     child: Option<Child>,
+    env: Vec<(String, String)>,
     stdout: Arc<Mutex<Vec<String>>>,
     stderr: Arc<Mutex<Vec<String>>>,
     readers: Vec<std::thread::JoinHandle<()>>,
@@ -30,6 +31,7 @@ impl Daemon {
         let daemon = Self {
             dir: tempfile::tempdir().unwrap(),
             child: None,
+            env: Vec::new(),
             stdout: Arc::default(),
             stderr: Arc::default(),
             readers: Vec::new(),
@@ -84,6 +86,12 @@ impl Daemon {
         command
     }
 
+    /// Sets an environment variable of every later start.
+    pub fn set_env(&mut self, name: &str, value: impl ToString) {
+        self.env.retain(|(other, _)| other != name);
+        self.env.push((name.to_owned(), value.to_string()));
+    }
+
     /// Starts it, and waits until it answers.
     pub fn restart(&mut self) {
         self.spawn();
@@ -93,7 +101,9 @@ impl Daemon {
     /// Starts it without waiting.
     pub fn spawn(&mut self) {
         assert!(self.child.is_none(), "it runs already");
-        let mut child = self.command(&["run"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut command = self.command(&["run"]);
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         self.readers.push(collect(child.stdout.take().unwrap(), self.stdout.clone()));
         self.readers.push(collect(child.stderr.take().unwrap(), self.stderr.clone()));
         self.child = Some(child);

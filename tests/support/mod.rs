@@ -7,4 +7,5 @@ pub mod discord;
 pub mod disk;
 pub mod farm;
 pub mod receiver;
+pub mod shim;
 pub mod wire;
