@@ -1,8 +1,11 @@
 //! What goes well and what does not: counters, outages, and the report that `/health` answers.
 
 pub mod body;
-pub mod book;
+pub mod counters;
 pub mod event;
-pub mod ledger;
+
 pub mod outage;
 pub mod report;
+pub mod source;
+pub mod state;
+pub mod verdict;

@@ -1,6 +1,6 @@
 //! Health: hears of every poll and every delivery, keeps the counters, and answers how things stand.
 //!
-//! A shell around [`Book`]: it reads the clock, keeps the counters in the store, and passes word of an
+//! A shell around [`HealthState`]: it reads the clock, keeps the counters in the store, and passes word of an
 //! outage on.
 
 use std::time::Duration;
@@ -19,10 +19,10 @@ use crate::{
     },
     health::{
         body::Body,
-        book::Book,
-        ledger::Ledger,
+        counters::SourceCounters,
         outage::Change,
         report::{HealthSummary, SourceReport, Status},
+        state::HealthState,
     },
     model::Name,
     store::{Store, StoreError},
@@ -50,7 +50,7 @@ pub struct Seat {
 /// See the module.
 pub struct HealthActor {
     seat: Seat,
-    book: Book,
+    state: HealthState,
     /// Earlier counters are loaded; before that nothing is written over them.
     loaded: bool,
     saving: bool,
@@ -60,7 +60,7 @@ pub struct HealthActor {
 impl HealthActor {
     /// Loads the earlier counters once it knows the sources.
     pub fn new(seat: Seat) -> Self {
-        Self { seat, book: Book::new(Timestamp::now()), loaded: false, saving: false, told: Status::Ok }
+        Self { seat, state: HealthState::new(Timestamp::now()), loaded: false, saving: false, told: Status::Ok }
     }
 
     fn load(&mut self, ctx: &mut Context<Self>) {
@@ -78,14 +78,14 @@ impl HealthActor {
             for (name, bytes) in records.into_iter().flatten() {
                 actor.restore(&name, &bytes);
             }
-            actor.book.restored();
+            actor.state.restored();
             actor.loaded = true;
         }));
     }
 
     fn restore(&mut self, name: &str, bytes: &[u8]) {
-        match (Name::new(name), serde_json::from_slice::<Ledger>(bytes)) {
-            (Ok(name), Ok(ledger)) => self.book.restore(&name, ledger),
+        match (Name::new(name), serde_json::from_slice::<SourceCounters>(bytes)) {
+            (Ok(name), Ok(counters)) => self.state.restore(&name, counters),
             (_, Err(error)) => {
                 warn!(self.seat.log, "the counters of an earlier run cannot be read, they begin anew: {error}"; "source" => name);
             }
@@ -108,17 +108,17 @@ impl HealthActor {
             actor.saving = false;
             if let Err(error) = result {
                 warn!(actor.seat.log, "counters could not be written, they are kept for later: {error}"; "kind" => "store");
-                actor.book.put_back(names);
+                actor.state.put_back(names);
             }
         }));
     }
 
     fn unsaved(&mut self) -> (Vec<Name>, Vec<(String, Vec<u8>)>) {
-        let ledgers = self.book.take_unsaved();
-        let mut names = Vec::with_capacity(ledgers.len());
-        let mut records = Vec::with_capacity(ledgers.len());
-        for (name, ledger) in ledgers {
-            match serde_json::to_vec(&ledger) {
+        let counters = self.state.take_unsaved();
+        let mut names = Vec::with_capacity(counters.len());
+        let mut records = Vec::with_capacity(counters.len());
+        for (name, counters) in counters {
+            match serde_json::to_vec(&counters) {
                 Ok(bytes) => records.push((name.to_string(), bytes)),
                 Err(error) => error!(self.seat.log, "counters cannot be written: {error}"; "source" => &name),
             }
@@ -128,14 +128,14 @@ impl HealthActor {
     }
 
     fn answer(&self, brief: bool) -> Result<HealthAnswer, serde_json::Error> {
-        let report = self.book.report(Timestamp::now(), &self.seat.store.status(), brief);
+        let report = self.state.report(Timestamp::now(), &self.seat.store.status(), brief);
         let mut body = Body::default();
         serde_json::to_writer(&mut body, &report)?;
         Ok(HealthAnswer { status: report.status, body })
     }
 
     fn summary(&self) -> HealthSummary {
-        self.book.summary(Timestamp::now(), &self.seat.store.status())
+        self.state.summary(Timestamp::now(), &self.seat.store.status())
     }
 
     /// The log tells of changes; the details of every failure stand there already.
@@ -175,7 +175,7 @@ impl Handler<Configured> for HealthActor {
         ctx.set_mailbox_capacity(configured.sources.len() * 2 + 64);
         // of sources that leave, too
         self.save(ctx);
-        self.book.configured(configured);
+        self.state.configured(configured);
         // a source that comes with a reload may have counters of an earlier life
         self.loaded = false;
         self.load(ctx);
@@ -186,7 +186,7 @@ impl Handler<SourcePolled> for HealthActor {
     type Result = ();
 
     fn handle(&mut self, polled: SourcePolled, _: &mut Self::Context) {
-        match self.book.polled(&polled) {
+        match self.state.polled(&polled) {
             Change::None => {}
             Change::Began(failures) => self.seat.outage_began.do_send(OutageBegan { failures }),
             Change::Ended => self.seat.outage_ended.do_send(OutageEnded),
@@ -198,7 +198,7 @@ impl Handler<SourceScheduled> for HealthActor {
     type Result = ();
 
     fn handle(&mut self, scheduled: SourceScheduled, _: &mut Self::Context) {
-        self.book.scheduled(&scheduled);
+        self.state.scheduled(&scheduled);
     }
 }
 
@@ -206,7 +206,7 @@ impl Handler<DeliveryReported> for HealthActor {
     type Result = ();
 
     fn handle(&mut self, report: DeliveryReported, _: &mut Self::Context) {
-        self.book.delivery(report);
+        self.state.delivery(report);
     }
 }
 
@@ -230,7 +230,7 @@ impl Handler<GetSourceHealth> for HealthActor {
     type Result = Option<SourceReport>;
 
     fn handle(&mut self, GetSourceHealth(name): GetSourceHealth, _: &mut Self::Context) -> Self::Result {
-        self.book.source(&name, Timestamp::now())
+        self.state.source(&name, Timestamp::now())
     }
 }
 

@@ -15,7 +15,7 @@ const WINDOW_HOURS: i64 = 24;
 /// Everything counted of one source.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Ledger {
+pub struct SourceCounters {
     /// Requests sent, redirects not counted.
     pub attempts: u64,
     /// Polls that succeeded.
@@ -75,7 +75,7 @@ pub struct Pattern {
     pub last: Timestamp,
 }
 
-impl Ledger {
+impl SourceCounters {
     /// A poll succeeded.
     pub fn succeeded(&mut self, at: Timestamp, accepted: u64) {
         self.successes += 1;
@@ -212,42 +212,42 @@ mod tests {
 
     #[test]
     fn rates_are_of_polls_with_one_decimal() {
-        let mut ledger = Ledger::default();
-        assert_eq!((ledger.success_rate(), ledger.success_rate_24h(at(0))), (None, None));
-        ledger.succeeded(at(0), 2);
-        ledger.succeeded(at(0), 1);
-        ledger.failed(at(0), &reset());
-        assert_eq!(ledger.success_rate(), Some(66.7));
-        assert_eq!((ledger.polls(), ledger.items, ledger.consecutive_failures), (3, 3, 1));
+        let mut counters = SourceCounters::default();
+        assert_eq!((counters.success_rate(), counters.success_rate_24h(at(0))), (None, None));
+        counters.succeeded(at(0), 2);
+        counters.succeeded(at(0), 1);
+        counters.failed(at(0), &reset());
+        assert_eq!(counters.success_rate(), Some(66.7));
+        assert_eq!((counters.polls(), counters.items, counters.consecutive_failures), (3, 3, 1));
     }
 
     #[test]
     fn a_day_later_only_the_totals_are_left() {
-        let mut ledger = Ledger::default();
-        ledger.failed(at(0), &reset());
-        ledger.failed(at(5), &reset());
-        assert_eq!(ledger.patterns(at(6))[0].count, 2);
-        ledger.succeeded(at(26), 0);
-        assert_eq!(ledger.success_rate_24h(at(26)), Some(50.0));
+        let mut counters = SourceCounters::default();
+        counters.failed(at(0), &reset());
+        counters.failed(at(5), &reset());
+        assert_eq!(counters.patterns(at(6))[0].count, 2);
+        counters.succeeded(at(26), 0);
+        assert_eq!(counters.success_rate_24h(at(26)), Some(50.0));
         assert_eq!(
-            ledger.patterns(at(26)),
+            counters.patterns(at(26)),
             [Pattern { kind: ErrorKind::ConnectionReset, count: 1, first: at(5), last: at(5) }]
         );
-        assert_eq!(ledger.success_rate_24h(at(60)), None);
-        assert!(ledger.patterns(at(60)).is_empty());
-        assert_eq!(ledger.success_rate(), Some(33.3));
-        assert!(ledger.last_error.is_some(), "the last error stays after recovery");
+        assert_eq!(counters.success_rate_24h(at(60)), None);
+        assert!(counters.patterns(at(60)).is_empty());
+        assert_eq!(counters.success_rate(), Some(33.3));
+        assert!(counters.last_error.is_some(), "the last error stays after recovery");
     }
 
     #[test]
     fn it_survives_its_own_serialization() {
-        let mut ledger = Ledger::default();
-        ledger.failed(at(0), &reset());
-        let bytes = serde_json::to_vec(&ledger).unwrap();
-        assert_eq!(serde_json::from_slice::<Ledger>(&bytes).unwrap(), ledger);
+        let mut counters = SourceCounters::default();
+        counters.failed(at(0), &reset());
+        let bytes = serde_json::to_vec(&counters).unwrap();
+        assert_eq!(serde_json::from_slice::<SourceCounters>(&bytes).unwrap(), counters);
         for hour in 0..1000 {
-            ledger.failed(at(hour), &reset());
+            counters.failed(at(hour), &reset());
         }
-        assert!(serde_json::to_vec(&ledger).unwrap().len() < 4096, "it grows");
+        assert!(serde_json::to_vec(&counters).unwrap().len() < 4096, "it grows");
     }
 }

@@ -1,0 +1,115 @@
+//! What is known of one source: its counters, its breaker, its schedule, and how it stands.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{
+    counters::SourceCounters,
+    report::{SourceReport, SourceStatus},
+};
+use crate::{model::ErrorKind, resilience::breaker::Phase};
+
+/// A poll that is overdue by its interval and this long is stalled.
+const STALLED_AFTER: Duration = Duration::from_secs(60);
+
+/// One source's source.
+#[derive(Debug)]
+pub(super) struct SourceHealth {
+    pub(super) host: String,
+    pub(super) interval: Duration,
+    pub(super) counters: SourceCounters,
+    pub(super) breaker: Phase,
+    pub(super) next_poll: Option<Timestamp>,
+    pub(super) gone: bool,
+    pub(super) unsaved: bool,
+    /// Counters of earlier runs are in it.
+    pub(super) restored: bool,
+}
+
+impl SourceHealth {
+    /// One that was not polled yet.
+    pub(super) fn new(host: String, interval: Duration) -> Self {
+        Self {
+            host,
+            interval,
+            counters: SourceCounters::default(),
+            breaker: Phase::Closed,
+            next_poll: None,
+            gone: false,
+            unsaved: false,
+            restored: false,
+        }
+    }
+
+    pub(super) fn phase(&self, now: Timestamp) -> Phase {
+        // an open breaker turns half-open by time alone, and nobody sends word of it
+        match self.breaker {
+            Phase::Open if self.next_poll.is_some_and(|next| next <= now) => Phase::HalfOpen,
+            phase => phase,
+        }
+    }
+
+    fn overdue(&self, now: Timestamp) -> Option<Duration> {
+        let late = Duration::try_from(now.duration_since(self.next_poll?)).ok()?;
+        (late > self.interval.saturating_add(STALLED_AFTER)).then_some(late)
+    }
+
+    pub(super) fn status(&self, now: Timestamp) -> SourceStatus {
+        if self.gone {
+            SourceStatus::Gone
+        } else if self.phase(now) != Phase::Closed {
+            SourceStatus::Down
+        } else if self.counters.consecutive_failures > 0 || self.overdue(now).is_some() {
+            SourceStatus::Degraded
+        } else if self.counters.polls() == 0 {
+            SourceStatus::Pending
+        } else {
+            SourceStatus::Ok
+        }
+    }
+
+    pub(super) fn report(&self, now: Timestamp) -> SourceReport {
+        let counters = &self.counters;
+        SourceReport {
+            status: self.status(now),
+            breaker: self.phase(now),
+            attempts: counters.attempts,
+            polls: counters.polls(),
+            successes: counters.successes,
+            failures: counters.failures,
+            success_rate: counters.success_rate(),
+            success_rate_24h: counters.success_rate_24h(now),
+            consecutive_failures: counters.consecutive_failures,
+            items: counters.items,
+            last_attempt: counters.last_attempt,
+            last_success: counters.last_success,
+            next_poll: self.next_poll,
+            last_error: counters.last_error.clone(),
+        }
+    }
+
+    pub(super) fn reason(&self, now: Timestamp) -> Option<String> {
+        let failed = || {
+            let kind = self.counters.last_error.as_ref().map(|error| match error.kind {
+                // it is for the operator to mend, who needs to know what no longer fits
+                ErrorKind::Selector => format!(" ({}: {})", error.kind, error.message),
+                kind => format!(" ({kind})"),
+            });
+            let count = self.counters.consecutive_failures;
+            format!("{count} failure{}{}", if count == 1 { "" } else { "s" }, kind.unwrap_or_default())
+        };
+        match self.status(now) {
+            SourceStatus::Gone => Some("gone (HTTP 410), not asked again until its configuration changes".into()),
+            SourceStatus::Down => {
+                let phase = if self.phase(now) == Phase::Open { "open" } else { "half-open" };
+                Some(format!("breaker {phase} after {}", failed()))
+            }
+            SourceStatus::Degraded => Some(match self.overdue(now) {
+                Some(late) => format!("stalled, its poll is overdue by {} s", late.as_secs()),
+                None => failed(),
+            }),
+            SourceStatus::Ok | SourceStatus::Pending | SourceStatus::Paused => None,
+        }
+    }
+}
