@@ -7,14 +7,17 @@
 
 mod commits;
 mod database;
+mod ended;
 mod engine;
 mod fate;
 mod ingest;
 mod journal;
 mod outbox;
 mod pack;
+mod parcel;
 mod records;
 pub mod saved_page;
+mod turns;
 
 use std::{
     io,
@@ -197,13 +200,13 @@ impl Store {
         self.ask(|reply| Command::SaveSources(records, reply)).await
     }
 
-    /// The oldest items of a destination's outbox after the place `after` (0: from the start).
-    pub async fn lease(&self, destination: &Name, after: u64, max: usize) -> Result<Vec<Queued>, StoreError> {
-        self.ask(|reply| Command::Lease { destination: destination.clone(), after, max, reply }).await
+    /// The next items of a destination's outbox, one of each source in turn, and those of a source in their
+    /// order. They are the same the next time, but for those that were settled meanwhile.
+    pub async fn lease(&self, destination: &Name, max: usize) -> Result<Vec<Queued>, StoreError> {
+        self.ask(|reply| Command::Lease { destination: destination.clone(), max, reply }).await
     }
 
-    /// Records how items ended, in the order of the outbox, and the destination's record with it. One that is
-    /// not the oldest stays, for items end in their order.
+    /// Records how items ended, and the destination's record with it.
     pub async fn settle(
         &self,
         destination: &Name,
@@ -417,7 +420,7 @@ pub struct SourceRef {
 /// A [`Delivery`] with its place in the outbox.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Queued {
-    /// Ascending in the order of delivery.
+    /// Its place: ascending in the order in which items were queued.
     pub seq: u64,
     /// The [`Delivery`] as JSON: what `stdout` writes needs no more than this.
     pub json: String,

@@ -42,8 +42,10 @@ use crate::{
     store::{Backlog, DestinationRecord, Queued, Settled, Store, StoreError},
 };
 
-/// Items taken from the outbox at a time, and lines of one batch.
+/// Lines of one batch.
 const BATCH: usize = 100;
+/// Items leased at a time where each is a request of its own.
+const WINDOW: usize = 8;
 /// `stdout` gathers for so long what comes in a burst.
 const LINGER: Duration = Duration::from_millis(25);
 /// While it waits, what is queued is counted anew so often at most.
@@ -90,12 +92,12 @@ pub struct DeliveryActor {
     /// None until what was kept of it is loaded.
     courier: Option<Courier>,
     writer: Option<Writer>,
-    /// Items leased, the oldest first.
+    /// Items leased, in the turns of their sources.
     window: VecDeque<Queued>,
-    /// The last item leased.
-    leased: u64,
     /// The outbox may hold more than was leased.
     more: bool,
+    /// Something was queued since then, and its source may be next.
+    stale: bool,
     /// How items ended that is not yet recorded, and whether the record changed.
     unrecorded: Vec<Settled>,
     changed: bool,
@@ -124,8 +126,8 @@ impl DeliveryActor {
             courier: None,
             writer: None,
             window: VecDeque::new(),
-            leased: 0,
             more: true,
+            stale: false,
             unrecorded: Vec::new(),
             changed: false,
             backlog: Backlog::default(),
@@ -157,7 +159,7 @@ impl DeliveryActor {
             return ctx.stop();
         }
         let Some(courier) = &self.courier else { return };
-        if self.window.is_empty() && self.more {
+        if self.must_lease() {
             return self.lease(ctx);
         }
         let now = Instant::now();
@@ -228,18 +230,26 @@ impl DeliveryActor {
         }));
     }
 
-    /// Asks for what comes after the last item leased. What is queued from now on is told anew.
-    fn next_lease(&mut self) -> impl Future<Output = Result<Vec<Queued>, StoreError>> + 'static {
-        self.more = false;
-        let (store, name, after) = (self.store.clone(), self.destination.name.clone(), self.leased);
-        async move { store.lease(&name, after, BATCH).await }
+    fn must_lease(&self) -> bool {
+        self.stale || (self.window.is_empty() && self.more)
     }
 
+    fn lease_size(&self) -> usize {
+        if self.is_stdout() { BATCH } else { WINDOW }
+    }
+
+    /// Asks for what is next. What is queued from now on is announced again.
+    fn next_lease(&mut self) -> impl Future<Output = Result<Vec<Queued>, StoreError>> + 'static {
+        (self.more, self.stale) = (false, false);
+        let (store, name, size) = (self.store.clone(), self.destination.name.clone(), self.lease_size());
+        async move { store.lease(&name, size).await }
+    }
+
+    /// What was leased before and not sent is leased again, in its turn.
     fn leased(&mut self, leased: Result<Vec<Queued>, StoreError>) -> Result<(), StoreError> {
         let items = leased.inspect_err(|_| self.more = true)?;
-        self.more |= items.len() == BATCH;
-        self.leased = items.last().map_or(self.leased, |last| last.seq);
-        self.window.extend(items);
+        self.more |= items.len() == self.lease_size();
+        self.window = items.into();
         Ok(())
     }
 
@@ -255,7 +265,7 @@ impl DeliveryActor {
             let result = store.settle(&name, settled.clone(), record).await;
             (settled, result)
         };
-        let lease = OptionFuture::from((self.window.is_empty() && self.more).then(|| self.next_lease()));
+        let lease = OptionFuture::from(self.must_lease().then(|| self.next_lease()));
         ctx.spawn(join(settle, lease).into_actor(self).map(|((settled, result), leased), actor, ctx| {
             actor.busy = false;
             if let Some(Err(error)) = leased.map(|leased| actor.leased(leased)) {
@@ -270,6 +280,9 @@ impl DeliveryActor {
                 Err(error) => {
                     actor.unrecorded = settled;
                     actor.changed = true;
+                    // what was leased may be what was not recorded
+                    actor.window.clear();
+                    actor.more = true;
                     actor.not_recorded(&error, ctx);
                 }
             }
@@ -475,7 +488,7 @@ impl Handler<OutboxReady> for DeliveryActor {
     type Result = ();
 
     fn handle(&mut self, _: OutboxReady, ctx: &mut Self::Context) {
-        self.more = true;
+        (self.more, self.stale) = (true, true);
         if self.busy {
             return;
         }

@@ -7,7 +7,7 @@
 //! | `r/SOURCE` | the source must reseed after a loss |
 //! | `s/SOURCE/` | the source's record: journal of its seen items, and JSON |
 //! | `s/SOURCE/` u16 | its seen items, packed: beside the record, for they are read together |
-//! | `t/DESTINATION` | place of the last item that ended (u64), then the destination's record, JSON |
+//! | `t/DESTINATION` | which items of its outbox have ended, then the destination's record, JSON |
 //! | `o/DESTINATION/` u64 | outbox: a parcel of items, by the place of its first |
 //! | `d/DESTINATION/` u64 | dead letter, JSON |
 //! | `h/NAME` | health counters |
@@ -29,10 +29,15 @@ use std::{
 use sled::IVec;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::commits::Committed;
+use super::{
+    commits::Committed,
+    turns::{ParcelId, SourceId, Turns},
+};
 
-/// Raised when what is stored can no longer be read as before.
-const VERSION: u8 = 3;
+/// Raised when an earlier program cannot read what is stored.
+const VERSION: u8 = 4;
+/// The earliest version that is continued. 3: items of an outbox ended in the order of their places.
+const OLDEST_VERSION: u8 = 3;
 /// An open that takes longer is taken for hung.
 const OPEN_WITHIN: Duration = Duration::from_secs(120);
 /// So long a database that was just closed may still be held by threads of sled's own.
@@ -139,8 +144,9 @@ impl Meta {
             return Err(damaged());
         }
         let (version, mut numbers) = body.split_first().ok_or_else(damaged)?;
-        if *version != VERSION {
-            return Err(Fault::Damaged(format!("it is of format {version}, this program reads {VERSION}")));
+        if !(OLDEST_VERSION..=VERSION).contains(version) {
+            let known = format!("{OLDEST_VERSION} to {VERSION}");
+            return Err(Fault::Damaged(format!("it is of format {version}, this program reads {known}")));
         }
         let mut next = || {
             let (number, rest) = numbers.split_first_chunk::<8>().ok_or_else(damaged)?;
@@ -164,6 +170,8 @@ pub(super) struct Database {
     db: sled::Db,
     meta: Meta,
     counts: HashMap<String, Counts>,
+    /// Of each destination with items that wait.
+    turns: HashMap<String, Turns>,
     /// Sources that must reseed: mostly none, and then nobody need look.
     reseeding: usize,
 }
@@ -192,11 +200,19 @@ struct Change {
     replaced: Replaced,
 }
 
+/// What changes in the turns of one destination's sources: of each item its source and its parcel.
+#[derive(Default)]
+pub(super) struct TurnsTaken {
+    pub(super) queued: Vec<(SourceId, ParcelId)>,
+    pub(super) ended: Vec<(SourceId, ParcelId)>,
+}
+
 /// Changes that are committed together or not at all.
 pub(super) struct Group {
     changes: HashMap<Vec<u8>, Change>,
     meta: Meta,
     counts: HashMap<String, Counts>,
+    turns: HashMap<String, TurnsTaken>,
     /// Records that take more, by whose they are: their keys.
     open: HashMap<String, Vec<u8>>,
     bytes: usize,
@@ -247,7 +263,7 @@ impl Database {
                 meta.committed.commit
             )));
         }
-        let mut database = Self { db, meta, counts: HashMap::new(), reseeding: 0 };
+        let mut database = Self { db, meta, counts: HashMap::new(), turns: HashMap::new(), reseeding: 0 };
         database.verify()?;
         Ok(database)
     }
@@ -272,7 +288,8 @@ impl Database {
                 (Some(b'r'), _) => self.reseeding += 1,
                 (Some(b'o'), Some(name)) => {
                     let ended = super::records::ended(self, &self.group(), name)?;
-                    let waiting = super::outbox::waiting(body, ended)?;
+                    let turns = self.turns.entry(name.to_owned()).or_default();
+                    let waiting = super::outbox::index(turns, &key, body, &ended)?;
                     found.committed.outbox += waiting;
                     self.counts.entry(name.to_owned()).or_default().queued += waiting;
                 }
@@ -297,6 +314,11 @@ impl Database {
     /// How full a destination's outbox is.
     pub(super) fn counts(&self, destination: &str) -> Counts {
         self.counts.get(destination).copied().unwrap_or_default()
+    }
+
+    /// Whose turn it is at a destination.
+    pub(super) fn turns(&self, destination: &str) -> Option<&Turns> {
+        self.turns.get(destination)
     }
 
     /// Whether any source must reseed.
@@ -326,6 +348,12 @@ impl Database {
         self.records(prefix, prefix).try_for_each(|record| visit(record?))
     }
 
+    /// The last committed key up to `to` that begins with `prefix`.
+    pub(super) fn last_key(&self, prefix: &[u8], to: &[u8]) -> Result<Option<IVec>, Fault> {
+        let keys = self.db.range::<&[u8], _>((Bound::Included(prefix), Bound::Included(to)));
+        Ok(keys.keys().next_back().transpose()?)
+    }
+
     fn records(&self, prefix: &[u8], from: &[u8]) -> impl Iterator<Item = Result<Record, Fault>> {
         let records = self.db.range::<&[u8], _>((Bound::Included(from), Bound::Unbounded));
         let here =
@@ -340,7 +368,14 @@ impl Database {
 
     /// Begins a group of changes.
     pub(super) fn group(&self) -> Group {
-        Group { changes: HashMap::new(), meta: self.meta, counts: HashMap::new(), open: HashMap::new(), bytes: 0 }
+        Group {
+            changes: HashMap::new(),
+            meta: self.meta,
+            counts: HashMap::new(),
+            turns: HashMap::new(),
+            open: HashMap::new(),
+            bytes: 0,
+        }
     }
 
     /// Writes a group and waits until it is on disk.
@@ -380,7 +415,18 @@ impl Database {
         self.meta = group.meta;
         self.reseeding = reseeding;
         self.counts.extend(group.counts);
+        self.take_turns(group.turns);
         Ok(())
+    }
+}
+
+impl Database {
+    fn take_turns(&mut self, taken: HashMap<String, TurnsTaken>) {
+        for (destination, TurnsTaken { queued, ended }) in taken {
+            let turns = self.turns.entry(destination).or_default();
+            queued.into_iter().for_each(|(source, parcel)| turns.queued(source, parcel));
+            ended.into_iter().for_each(|(source, parcel)| turns.ended(source, parcel));
+        }
     }
 }
 
@@ -397,6 +443,19 @@ impl Group {
             self.counts.insert(destination.to_owned(), database.counts(destination));
         }
         self.counts.get_mut(destination).unwrap_or_else(|| unreachable!("it was put there"))
+    }
+
+    /// What the group changes in the turns of a destination's sources.
+    pub(super) fn turns(&mut self, destination: &str) -> &mut TurnsTaken {
+        if !self.turns.contains_key(destination) {
+            self.turns.insert(destination.to_owned(), TurnsTaken::default());
+        }
+        self.turns.get_mut(destination).unwrap_or_else(|| unreachable!("it was put there"))
+    }
+
+    /// Whether an item of the source ends with the group.
+    pub(super) fn served(&self, destination: &str, source: SourceId) -> bool {
+        self.turns.get(destination).is_some_and(|turns| turns.ended.iter().any(|(ended, _)| *ended == source))
     }
 
     /// A record as the group will leave it.
@@ -435,14 +494,14 @@ impl Group {
     }
 
     /// Adds `length` bytes to the record that was last begun in this group for `whose`, or begins one with `key`
-    /// if it would be longer than `most`.
+    /// if it would be longer than `most`. Gives the record's key.
     pub(super) fn append(
         &mut self,
         whose: &str,
         key: impl FnOnce() -> Vec<u8>,
         (length, most): (usize, usize),
         write: impl FnOnce(&mut Vec<u8>),
-    ) {
+    ) -> &[u8] {
         let open =
             self.open.get(whose).and_then(|key| self.changes.get_mut(key)).and_then(|change| change.body.as_mut());
         match open.filter(|body| body.len() + length <= most) {
@@ -459,6 +518,7 @@ impl Group {
                 self.replace(key, Some(body), Replaced::Nothing);
             }
         }
+        self.open.get(whose).map_or(&[], Vec::as_slice)
     }
 
     /// Removes a record.

@@ -53,7 +53,7 @@ pub(super) enum Command {
     Ingest(Box<Ingest>, Reply<Ingested>),
     WouldAccept(Box<Prospect>, Reply<Vec<bool>>),
     SaveSources(Vec<(Name, SourceRecord)>, Reply<()>),
-    Lease { destination: Name, after: u64, max: usize, reply: Reply<Vec<Queued>> },
+    Lease { destination: Name, max: usize, reply: Reply<Vec<Queued>> },
     Settle { destination: Name, settled: Vec<Settled>, record: DestinationRecord, reply: Reply<Backlog> },
     SaveHealth(Vec<(String, Vec<u8>)>, Reply<()>),
     LoadHealth(Reply<Vec<(String, Vec<u8>)>>),
@@ -470,8 +470,8 @@ fn apply(
             commit_first!();
             answer_read(reply, records::stats(database, &options.dir))
         }
-        Command::Lease { destination, after, max, reply } => {
-            answer_read(reply, outbox::lease(database, &destination, after, max))
+        Command::Lease { destination, max, reply } => {
+            answer_read(reply, outbox::lease(database, group, &destination, max))
         }
         Command::Ping(reply) => answer_read(reply, Ok(())),
         Command::Ingest(ingest, reply) => {
@@ -574,9 +574,8 @@ mod tests {
         let destination = Name::new("news").unwrap();
         let record = DestinationRecord::default();
         send.send(Command::Ping(oneshot::channel().0)).unwrap();
-        let lease =
-            |after| Command::Lease { destination: destination.clone(), after, max: 1, reply: oneshot::channel().0 };
-        send.send(lease(0)).unwrap();
+        let lease = |max| Command::Lease { destination: destination.clone(), max, reply: oneshot::channel().0 };
+        send.send(lease(1)).unwrap();
         send.send(Command::LoadHealth(oneshot::channel().0)).unwrap();
         let (destination, settled, reply) = (destination.clone(), Vec::new(), oneshot::channel().0);
         send.send(Command::Settle { destination, settled, record, reply }).unwrap();
@@ -585,8 +584,8 @@ mod tests {
         assert!(matches!(waiting.next(), Some(Command::Lease { .. })));
         assert!(matches!(waiting.next(), Some(Command::Settle { .. })));
         assert!(matches!(waiting.next(), Some(Command::Ping(_))));
-        send.send(lease(1)).unwrap();
-        assert!(matches!(waiting.next(), Some(Command::Lease { after: 1, .. })));
+        send.send(lease(2)).unwrap();
+        assert!(matches!(waiting.next(), Some(Command::Lease { max: 2, .. })));
         assert!(matches!(waiting.next(), Some(Command::LoadHealth(_))));
         assert!(matches!(waiting.next(), Some(Command::Close(_))));
         assert!(waiting.next().is_none());

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::{
     DestinationRecord, SourceRecord, Stats,
     database::{Database, Fault, Group, Record, Replaced},
+    ended::Ended,
     pack::Packs,
 };
 use crate::model::Name;
@@ -268,26 +269,26 @@ pub(super) fn purge(
 
 pub(super) fn destination(database: &Database, name: &Name) -> Result<DestinationRecord, Fault> {
     let bytes = database.get(&key(b't', name.as_str()))?;
-    // behind the place of the last item that ended
-    let json = bytes.as_deref().map(|bytes| bytes.get(8..).unwrap_or_default());
-    json.map_or_else(|| Ok(DestinationRecord::default()), |json| decode(name.as_str(), json))
+    let Some(bytes) = bytes else { return Ok(DestinationRecord::default()) };
+    decode(name.as_str(), Ended::read(&bytes)?.1)
 }
 
-/// The place of the last item of its outbox that ended; 0 before the first.
-pub(super) fn ended(database: &Database, group: &Group, name: &str) -> Result<u64, Fault> {
+/// Which items of its outbox have ended.
+pub(super) fn ended(database: &Database, group: &Group, name: &str) -> Result<Ended, Fault> {
     let bytes = group.get(database, &key(b't', name))?;
-    let ended = bytes.as_deref().and_then(|bytes| bytes.first_chunk::<8>());
-    Ok(ended.map_or(0, |ended| u64::from_le_bytes(*ended)))
+    bytes.map_or_else(|| Ok(Ended::default()), |bytes| Ok(Ended::read(&bytes)?.0))
 }
 
 pub(super) fn put_destination(
     group: &mut Group,
     name: &Name,
-    ended: u64,
+    ended: &Ended,
     record: &DestinationRecord,
 ) -> Result<(), Fault> {
-    let json = encode(name.as_str(), record)?;
-    group.put(key(b't', name.as_str()), [ended.to_le_bytes().as_slice(), &json].concat());
+    let mut bytes = Vec::with_capacity(256);
+    ended.write(&mut bytes);
+    bytes.extend_from_slice(&encode(name.as_str(), record)?);
+    group.put(key(b't', name.as_str()), bytes);
     Ok(())
 }
 

@@ -428,3 +428,30 @@ fn killed_under_load_each_destination_sees_at_most_one_repeat_a_kill() {
         assert!(arrived.len() - due.len() <= kills, "{} repeats", arrived.len() - due.len());
     }
 }
+
+#[test]
+fn a_backlog_of_one_source_does_not_hold_up_the_news_of_another() {
+    let farm = Farm::start();
+    let [old, new] = ["backlog", "fresh"].map(|name| farm.feed(name));
+    old.set_window(60);
+    let due = titles(old.publish(60));
+    new.publish(1);
+    let fake = Discord::start();
+    let hook = fake.webhook("news");
+    // slow enough that the backlog still waits when the news come
+    hook.set_limit(1, Duration::from_millis(50));
+    hook.set_channel_limit(10_000, Duration::from_secs(60));
+    let daemon = Daemon::start(&(FAST.to_owned() + &source(&old) + &source(&new) + &discord("news", &hook)));
+    daemon.wait("a few messages", |_| posted(&hook).len() >= 5);
+    let title = new.publish(1).remove(0).title;
+    daemon.wait("the news are stored", |daemon| daemon.health()["sources"]["fresh"]["items"] == 2);
+    let before = posted(&hook).len();
+    daemon.wait("all messages", |_| posted(&hook).len() >= 62);
+    let posted = posted(&hook);
+    let at = posted.iter().position(|posted| *posted == title).unwrap();
+    // one under way, one leased beside it, and one that may have been posted before it was asked
+    assert!(at <= before + 3 && at < 40, "{before} were posted when it was stored, and it came as number {at}");
+    let of_backlog: Vec<_> = posted.into_iter().filter(|title| due.contains(title)).collect();
+    assert_eq!(of_backlog, due, "each once, in their order");
+    assert_eq!(fake.violations(), [""; 0]);
+}

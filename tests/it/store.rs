@@ -1,6 +1,7 @@
 //! The store through its handle: a real directory, a real database, a real disk that fills up.
 
 mod damage;
+mod earlier;
 mod full_disk;
 mod model;
 mod outbox;
@@ -130,10 +131,10 @@ impl Bench {
     }
 
     fn lease(&self, destination: &str) -> Vec<Queued> {
-        self.runtime.block_on(self.store.lease(&name(destination), 0, usize::MAX)).unwrap()
+        self.runtime.block_on(self.store.lease(&name(destination), usize::MAX)).unwrap()
     }
 
-    /// Titles of what waits, in the order of delivery.
+    /// Titles of what waits, in the turns of the sources.
     fn waiting(&self, destination: &str) -> Vec<String> {
         self.lease(destination).iter().map(|queued| queued.delivery().unwrap().item.title.unwrap()).collect()
     }
@@ -152,7 +153,10 @@ impl Bench {
         let destination = |name: &str| {
             let id = crate::store::name(name);
             let (record, backlog) = self.runtime.block_on(self.store.destination(&id)).unwrap();
-            (name.to_owned(), (record, backlog, self.lease(name)))
+            // whose turn it is does not outlive a restart
+            let mut leased = self.lease(name);
+            leased.sort_by_key(|queued| queued.seq);
+            (name.to_owned(), (record, backlog, leased))
         };
         let source = |source: &Arc<Source>| {
             (source.name.to_string(), self.runtime.block_on(self.store.source(&source.name)).unwrap())
@@ -230,6 +234,10 @@ fn items(numbers: std::ops::Range<u32>) -> Vec<Item> {
 
 fn titles(numbers: std::ops::Range<u32>) -> Vec<String> {
     numbers.map(|number| format!("item {number}")).collect()
+}
+
+fn delivered(seqs: &[u64]) -> Vec<Settled> {
+    seqs.iter().map(|&seq| Settled { seq, refused: None }).collect()
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -1,7 +1,7 @@
 //! The store against a model of a page: whatever is done in whatever order, both agree.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -89,7 +89,8 @@ struct SourceModel {
 #[derive(Default)]
 struct Model {
     sources: [SourceModel; 3],
-    waiting: BTreeMap<String, Vec<String>>,
+    /// By destination, then by source.
+    waiting: BTreeMap<String, BTreeMap<String, VecDeque<String>>>,
     dead: BTreeMap<String, u64>,
     delivered: BTreeMap<String, u64>,
     health: BTreeMap<String, Vec<u8>>,
@@ -129,7 +130,8 @@ impl Model {
         }
         for destination in &source.to {
             let titles = queue.iter().map(|number| format!("item {number}"));
-            self.waiting.entry(destination.to_string()).or_default().extend(titles);
+            let waiting = self.waiting.entry(destination.to_string()).or_default();
+            waiting.entry(source.name.to_string()).or_default().extend(titles);
         }
         model.last_success = Some(now);
         (new.len() as u64, queue.len() as u64)
@@ -192,21 +194,23 @@ fn run(steps: Vec<Step>) {
                     at: second(model.clock),
                 };
                 let leased = bench.lease(destination).into_iter().take(*count).enumerate();
+                let waiting = model.waiting.entry(destination.to_owned()).or_default();
                 let settled: Vec<_> = leased
-                    .map(|(nth, queued)| Settled {
-                        seq: queued.seq,
-                        refused: (nth % refuse == 1).then(|| refusal(nth)),
+                    .map(|(nth, queued)| {
+                        let delivery = queued.delivery().unwrap();
+                        let of_source = waiting.get_mut(&delivery.source.name).unwrap();
+                        assert_eq!(of_source.pop_front(), delivery.item.title, "the oldest of its source");
+                        Settled { seq: queued.seq, refused: (nth % refuse == 1).then(|| refusal(nth)) }
                     })
                     .collect();
-                let waiting = model.waiting.entry(destination.to_owned()).or_default();
-                waiting.drain(..settled.len());
+                let waiting: usize = waiting.values().map(VecDeque::len).sum();
                 let dead = settled.iter().filter(|settled| settled.refused.is_some()).count() as u64;
                 *model.dead.entry(destination.to_owned()).or_default() += dead;
                 let delivered = model.delivered.entry(destination.to_owned()).or_default();
                 *delivered += settled.len() as u64 - dead;
                 let record = DestinationRecord { delivered: *delivered, ..DestinationRecord::default() };
                 let backlog = bench.settle(destination, settled.clone(), record.clone());
-                assert_eq!(backlog.queued, waiting.len() as u64);
+                assert_eq!(backlog.queued, waiting as u64);
                 // an actor that died before it heard so settles once more
                 assert_eq!(bench.settle(destination, settled, record), backlog);
             }
@@ -227,7 +231,22 @@ fn agree(bench: &Bench, model: &Model, number: usize, step: &Step) {
     let mut dead_letters = 0;
     for destination in ["one", "two"] {
         let waiting = model.waiting.get(destination).cloned().unwrap_or_default();
-        assert_eq!(bench.waiting(destination), waiting, "{destination} {at}");
+        let mut leased: BTreeMap<String, VecDeque<String>> = BTreeMap::new();
+        let mut round = BTreeSet::new();
+        for delivery in bench.lease(destination).iter().map(|queued| queued.delivery().unwrap()) {
+            // nobody has a second turn before all others had their first, as long as they have items
+            if !round.insert(delivery.source.name.clone()) {
+                let left = |(source, items): (&String, &VecDeque<String>)| {
+                    items.len() > leased.get(source).map_or(0, VecDeque::len) && !round.contains(source)
+                };
+                assert!(!waiting.iter().any(left), "{destination} {at}");
+                round = BTreeSet::from([delivery.source.name.clone()]);
+            }
+            leased.entry(delivery.source.name).or_default().extend(delivery.item.title);
+        }
+        let waiting: BTreeMap<_, _> = waiting.into_iter().filter(|(_, items)| !items.is_empty()).collect();
+        assert_eq!(leased, waiting, "{destination} {at}");
+        let waiting: Vec<&String> = waiting.values().flatten().collect();
         let (record, backlog) = bench.runtime.block_on(bench.store.destination(&name(destination))).unwrap();
         let dead = model.dead.get(destination).copied().unwrap_or(0);
         assert_eq!((backlog.queued, backlog.dead_letters), (waiting.len() as u64, dead), "{destination} {at}");
