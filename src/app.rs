@@ -2,22 +2,26 @@
 
 pub mod ask;
 pub mod check;
+mod http;
 pub mod new;
 pub mod notify;
 pub mod preview;
 pub mod send_test;
+pub mod signals;
 pub mod store_stats;
 pub mod telemetry;
 
 use std::{process::ExitCode, rc::Rc, sync::Arc, time::Duration};
 
 use actix::{Actor, Addr, AsyncContext, Context};
-use futures_util::FutureExt;
 use slog::{Logger, crit, error, info, o, warn};
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    time::timeout,
+    sync::watch,
+    time::{sleep, timeout},
 };
+
+use http::Http;
+use signals::Asked;
 
 use crate::{
     actors::{
@@ -32,14 +36,17 @@ use crate::{
     web,
 };
 
-/// Everything must have ended this long after SIGTERM, whatever hangs.
-const END_WITHIN: Duration = Duration::from_millis(4500);
+/// Everything has ended this long after SIGTERM, or is left as it is.
+const END_WITHIN: Duration = Duration::from_secs(4);
 
 /// Reads the configuration again, for SIGHUP. `Err` holds the faults, ready to be shown.
-pub type ReadConfig = Box<dyn Fn() -> Result<Config, String>>;
+pub type ReadConfig = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
 /// Runs the daemon until SIGTERM or SIGINT. Exit status 0 after a clean end, 1 if it could not start or panicked.
-pub fn run(config: Config, read_config: ReadConfig, log: Logger) -> ExitCode {
+pub fn run(config: Config, read_config: ReadConfig, asked: watch::Receiver<Asked>, log: Logger) -> ExitCode {
+    if asked.borrow().end {
+        return ExitCode::SUCCESS;
+    }
     raise_open_files(&log);
     let options = store::Options {
         sources: config.sources.iter().map(|source| source.name.clone()).collect(),
@@ -52,9 +59,12 @@ pub fn run(config: Config, read_config: ReadConfig, log: Logger) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let serving = serve(Arc::new(config), read_config, store, log.clone());
-    // a task among others: what is run itself is looked at whenever anything happens
-    let ended = actix::System::new().block_on(async { actix::spawn(serving).await });
+    let serving = serve(Arc::new(config), read_config, store, asked, log.clone());
+    let system = actix::System::new();
+    // a task among others: the future given to `block_on` would be polled whenever anything happens
+    let ended = system.block_on(async { actix::spawn(serving).await });
+    // dropping the runtime would wait for its threads, and a name's lookup may hang in one for half a minute
+    std::mem::forget(system);
     match ended.unwrap_or_else(|panicked| Err(RunError::Panicked(panicked))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -67,152 +77,165 @@ pub fn run(config: Config, read_config: ReadConfig, log: Logger) -> ExitCode {
 /// A daemon that could not be started, or ended by itself.
 #[derive(Debug, thiserror::Error)]
 enum RunError {
-    #[error("cannot listen on {address}: {error}")]
-    Listen { address: String, error: std::io::Error },
-    #[error("cannot receive signals: {0}")]
-    Signals(std::io::Error),
+    #[error(transparent)]
+    Listen(#[from] web::ListenError),
     #[error("a fault of the program, please report it: {0}")]
     Panicked(tokio::task::JoinError),
 }
 
-async fn serve(config: Arc<Config>, read_config: ReadConfig, store: Store, log: Logger) -> Result<(), RunError> {
-    let mut signals = Signals::new().map_err(RunError::Signals)?;
+/// The running daemon.
+struct Daemon {
+    config: Arc<Config>,
+    read_config: ReadConfig,
+    store: Store,
+    supervisor: Addr<Supervisor>,
+    health: Addr<HealthActor>,
+    http: Http,
+    log: Logger,
+}
 
-    // the two know each other: the Supervisor's address exists before the Supervisor does
-    let supervisor = Context::<Supervisor>::new();
-    let address = supervisor.address();
-    let health = HealthActor::new(health::Seat {
-        store: store.clone(),
-        outage_began: address.clone().recipient(),
-        outage_ended: address.clone().recipient(),
-        log: log.new(o!()),
-    })
-    .start();
-    let supervisor = supervisor.run(Supervisor::new(supervisor::Seat {
-        config: config.clone(),
-        store: store.clone(),
-        tls: Rc::new(Tls::new()),
-        health: supervisor::Health {
-            polled: health.clone().recipient(),
-            scheduled: health.clone().recipient(),
-            configured: health.clone().recipient(),
-            delivery: health.clone().recipient(),
-        },
-        read: document::read,
-        seed: rand::random(),
-        log: log.new(o!()),
-    }));
-
-    let handles = || web::Handles::new(&health, &supervisor);
-    let mut server = listen(&config, handles(), &log)?;
-    info!(log, "started"; "version" => env!("CARGO_PKG_VERSION"), "config" => config.path.display().to_string(),
-        "state_dir" => config.state_dir.display().to_string(), "sources" => config.sources.len(), "destinations" => config.destinations.len());
-    let notifier =
-        notify::start(supervisor.clone().recipient(), supervisor.clone().recipient(), health.clone().recipient(), &log);
-
-    let mut config = config;
-    while let Heard::Reload = signals.next().await {
-        match read_config() {
-            Err(faults) => {
-                error!(log, "the configuration is invalid and nothing was changed:\n{faults}");
+async fn serve(
+    config: Arc<Config>,
+    read_config: ReadConfig,
+    store: Store,
+    mut asked: watch::Receiver<Asked>,
+    log: Logger,
+) -> Result<(), RunError> {
+    let mut daemon = Daemon::start(config, read_config, store, log)?;
+    let (supervisor, health) = (&daemon.supervisor, &daemon.health);
+    let notifier = notify::start(
+        supervisor.clone().recipient(),
+        supervisor.clone().recipient(),
+        health.clone().recipient(),
+        &daemon.log,
+    );
+    let mut reloads = 0;
+    loop {
+        let behind = daemon.http.is_behind();
+        let news = tokio::select! {
+            news = next(&mut asked, reloads) => news,
+            () = sleep(http::TRY_AGAIN), if behind => {
+                daemon.listen_again().await;
+                continue;
             }
-            Ok(new) => config = reload(&config, new, &supervisor, &mut server, handles(), &log).await,
+        };
+        if news.end {
+            break;
+        }
+        reloads = news.reloads;
+        tokio::select! {
+            () = daemon.reload() => {}
+            () = end(asked.clone()) => break,
         }
     }
-
     notifier.stopping();
-    info!(log, "stopping");
-    let end = async {
-        if let Some(server) = &server {
-            server.stop(false).await;
-        }
-        if supervisor.send(Shutdown).await.is_err() {
-            error!(log, "the supervisor ended before it was asked to");
-        }
-        if health.send(Stop).await.is_err() {
-            error!(log, "the health actor ended before it was asked to");
-        }
-        if let Err(error) = store.close().await {
-            crit!(log, "the store could not be closed cleanly: {error}"; "kind" => "store");
-        }
-    };
-    if timeout(END_WITHIN, end).await.is_err() {
-        warn!(log, "ended without waiting any longer: what was accepted is safe, a message in flight may be repeated");
-    }
-    info!(log, "stopped");
+    daemon.stop().await;
     Ok(())
 }
 
-fn listen(
-    config: &Config,
-    handles: web::Handles,
-    log: &Logger,
-) -> Result<Option<actix_web::dev::ServerHandle>, RunError> {
-    if config.http.listen.is_empty() {
-        return Ok(None);
+/// Waits until something new is asked.
+async fn next(asked: &mut watch::Receiver<Asked>, reloads: u32) -> Asked {
+    match asked.wait_for(|asked| asked.end || asked.reloads != reloads).await {
+        Ok(news) => *news,
+        // the thread that serves the signals is gone: nothing can be asked any more
+        Err(_) => std::future::pending().await,
     }
-    let (server, handle) = web::serve(config.http.clone(), handles, log.new(o!()))
-        .map_err(|error| RunError::Listen { address: error.address, error: error.error })?;
-    actix::spawn(server.map(drop));
-    Ok(Some(handle))
 }
 
-/// Takes a new configuration over. What cannot change while running is told, and stays as it was.
-async fn reload(
-    old: &Arc<Config>,
-    mut new: Config,
-    supervisor: &Addr<Supervisor>,
-    server: &mut Option<actix_web::dev::ServerHandle>,
-    handles: web::Handles,
-    log: &Logger,
-) -> Arc<Config> {
-    if new.state_dir != old.state_dir || new.log != old.log {
-        warn!(log, "state_dir and [log] take effect at the next start only");
-        new.state_dir.clone_from(&old.state_dir);
-        new.log = old.log;
+async fn end(mut asked: watch::Receiver<Asked>) {
+    if asked.wait_for(|asked| asked.end).await.is_err() {
+        std::future::pending().await
     }
-    if new.http != old.http {
-        if let Some(server) = server.take() {
-            server.stop(true).await;
-        }
-        match listen(&new, handles, log) {
-            Ok(started) => *server = started,
-            Err(error) => error!(log, "{error}: the HTTP server is off until the next reload"),
-        }
-    }
-    let new = Arc::new(new);
-    if supervisor.send(Reload(new.clone())).await.is_err() {
-        error!(log, "the supervisor does not take the new configuration");
-    }
-    new
 }
 
-enum Heard {
-    Reload,
-    End,
-}
-
-struct Signals {
-    hangup: Signal,
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            hangup: signal(SignalKind::hangup())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
+impl Daemon {
+    fn start(config: Arc<Config>, read_config: ReadConfig, store: Store, log: Logger) -> Result<Self, RunError> {
+        // the two know each other: the Supervisor's address exists before the Supervisor does
+        let supervisor = Context::<Supervisor>::new();
+        let address = supervisor.address();
+        let health = HealthActor::new(health::Seat {
+            store: store.clone(),
+            outage_began: address.clone().recipient(),
+            outage_ended: address.clone().recipient(),
+            log: log.new(o!()),
         })
+        .start();
+        let supervisor = supervisor.run(Supervisor::new(supervisor::Seat {
+            config: config.clone(),
+            store: store.clone(),
+            tls: Rc::new(Tls::new()),
+            health: supervisor::Health {
+                polled: health.clone().recipient(),
+                scheduled: health.clone().recipient(),
+                configured: health.clone().recipient(),
+                delivery: health.clone().recipient(),
+            },
+            read: document::read,
+            seed: rand::random(),
+            log: log.new(o!()),
+        }));
+        let http = Http::start(&config.http, web::Handles::new(&health, &supervisor), &log)?;
+        info!(log, "started"; "version" => env!("CARGO_PKG_VERSION"), "config" => config.path.display().to_string(),
+            "state_dir" => config.state_dir.display().to_string(), "sources" => config.sources.len(), "destinations" => config.destinations.len());
+        Ok(Self { config, read_config, store, supervisor, health, http, log })
     }
 
-    async fn next(&mut self) -> Heard {
-        tokio::select! {
-            _ = self.hangup.recv() => Heard::Reload,
-            _ = self.interrupt.recv() => Heard::End,
-            _ = self.terminate.recv() => Heard::End,
+    /// Reads the configuration and takes it over. A faulty one changes nothing.
+    async fn reload(&mut self) {
+        let read_config = self.read_config.clone();
+        let read = tokio::task::spawn_blocking(move || read_config()).await;
+        match read.unwrap_or_else(|panicked| Err(format!("a fault of the program, please report it: {panicked}"))) {
+            Ok(new) => {
+                self.take_over(new).await;
+            }
+            Err(faults) => {
+                error!(self.log, "the configuration is invalid and nothing was changed:\n{faults}");
+            }
         }
+    }
+
+    /// What cannot change while running is logged, and stays as it was.
+    async fn take_over(&mut self, mut new: Config) {
+        let old = &self.config;
+        if new.state_dir != old.state_dir || new.log != old.log {
+            warn!(self.log, "state_dir and [log] take effect at the next start only");
+            new.state_dir.clone_from(&old.state_dir);
+            new.log = old.log;
+        }
+        self.config = Arc::new(new);
+        if self.supervisor.send(Reload(self.config.clone())).await.is_err() {
+            error!(self.log, "the supervisor does not take the new configuration");
+        }
+        self.http.configure(&self.config.http.clone()).await;
+    }
+
+    async fn listen_again(&mut self) {
+        self.http.try_wanted().await;
+    }
+
+    /// Ends everything in order, as far as there is time.
+    async fn stop(self) {
+        let Self { store, supervisor, health, http, log, .. } = self;
+        info!(log, "stopping");
+        let end = async {
+            http.stop().await;
+            if supervisor.send(Shutdown).await.is_err() {
+                error!(log, "the supervisor ended before it was asked to");
+            }
+            if health.send(Stop).await.is_err() {
+                error!(log, "the health actor ended before it was asked to");
+            }
+            if let Err(error) = store.close().await {
+                crit!(log, "the store could not be closed cleanly: {error}"; "kind" => "store");
+            }
+        };
+        if timeout(END_WITHIN, end).await.is_err() {
+            warn!(
+                log,
+                "ended without waiting any longer: what was accepted is safe, a message in flight may be repeated"
+            );
+        }
+        info!(log, "stopped");
     }
 }
 

@@ -11,13 +11,16 @@ mod report;
 mod settings;
 mod status;
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 
 pub use arguments::{Arguments, Command, Global, StoreCommand};
 
-use crate::app;
+use crate::app::{
+    self,
+    signals::{self, Taken},
+};
 
 /// Invalid configuration, or wrong usage.
 const INVALID: u8 = 2;
@@ -26,6 +29,8 @@ const FOUND_FAILING: u8 = 3;
 
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
+    // before anything else: a signal in its first moments must not kill the daemon
+    let mut signals = signals::take();
     let color = arguments::color_of(std::env::args_os());
     color.write_global();
     let parsed = Arguments::command()
@@ -33,8 +38,9 @@ pub fn main() -> ExitCode {
         .try_get_matches()
         .and_then(|matches| Arguments::from_arg_matches(&matches));
     match parsed {
-        Ok(arguments) => dispatch(arguments),
+        Ok(arguments) => dispatch(arguments, signals),
         Err(message) => {
+            give_back(&mut signals);
             // help and version are "errors" to clap too, and go to standard output with status 0; that
             // nobody reads them is no fault of ours
             let _ = message.print();
@@ -43,10 +49,21 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn dispatch(arguments: Arguments) -> ExitCode {
+/// Any other command than `run` ends by a signal as programs do.
+fn give_back(signals: &mut io::Result<Taken>) {
+    if let Err(error) = signals.as_mut().map_err(|error| io::Error::from(error.kind())).and_then(Taken::give_back) {
+        anstream::eprintln!("signals do not work as usual: {error}");
+    }
+}
+
+fn dispatch(arguments: Arguments, mut signals: io::Result<Taken>) -> ExitCode {
     let global = arguments.global;
-    let done = match arguments.command.unwrap_or(Command::Run) {
-        Command::Run => settings::run(&global),
+    let command = arguments.command.unwrap_or(Command::Run);
+    if !matches!(command, Command::Run) {
+        give_back(&mut signals);
+    }
+    let done = match command {
+        Command::Run => settings::run(&global, signals),
         Command::Check { fetch, no_secrets, json } => check::run(&global, check::Options { fetch, no_secrets, json }),
         Command::Status { url, json, watch } => status::run(&global, &status::Options { url, json, watch }),
         Command::Parse { json, base, content_type, files } => {

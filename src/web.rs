@@ -28,10 +28,12 @@ use slog::{Logger, info, warn};
 
 use crate::{
     actors::messages::{GetHealth, GetLiveness, GetReadiness, GetSourceHealth},
-    config::{Http, Listen},
+    config::Http,
     health::body::Body,
 };
 use guard::Guard;
+pub use listen::Listeners;
+use listen::Socket;
 
 /// A request's head must have arrived within this time.
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
@@ -73,11 +75,16 @@ pub struct ListenError {
     pub error: io::Error,
 }
 
-/// Binds every address and serves them with one worker.
+/// Serves the listeners with one worker.
 ///
 /// # Errors
-/// The first address that is in use or cannot be bound.
-pub fn serve(http: Http, handles: Handles, log: Logger) -> Result<(Server, ServerHandle), ListenError> {
+/// The first address that cannot be served.
+pub fn serve(
+    http: Http,
+    listeners: &Listeners,
+    handles: Handles,
+    log: Logger,
+) -> Result<(Server, ServerHandle), ListenError> {
     let guard = Arc::new(Guard::new(&http));
     let server = HttpServer::new(move || {
         let guard = guard.clone();
@@ -100,11 +107,11 @@ pub fn serve(http: Http, handles: Handles, log: Logger) -> Result<(Server, Serve
         .client_request_timeout(HEAD_WITHIN)
         // the deadline above is kept for a connection's first request only: a second one could drip for ever
         .keep_alive(KeepAlive::Disabled);
-    for address in &http.listen {
+    for (address, socket) in listeners.sockets() {
         let failed = |error| ListenError { address: listen::show(address), error };
-        server = match address {
-            Listen::Tcp(address) => server.listen(listen::tcp(*address).map_err(failed)?),
-            Listen::Unix(path) => server.listen_uds(listen::unix(path).map_err(failed)?),
+        server = match socket.map_err(failed)? {
+            Socket::Tcp(socket) => server.listen(socket),
+            Socket::Unix(socket) => server.listen_uds(socket),
         }
         .map_err(failed)?;
         info!(log, "listening"; "address" => listen::show(address));

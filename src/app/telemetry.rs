@@ -1,9 +1,15 @@
 //! The log: one line a record to the terminal, as JSON, or to the journal with its fields.
 //!
-//! Records go through a channel, so that a slow terminal holds nobody up; when it is full, what is dropped
-//! is counted and told. The channel is emptied when the [`Guard`] is dropped, at the very end of `main`.
+//! Records go through a channel, so that a log that nobody reads holds up nothing: while the channel is full,
+//! records are dropped and counted, and the count is logged once there is room. The channel is emptied when the
+//! [`Guard`] is dropped, at the very end of `main`, for as long as somebody reads.
 
-use std::{io, panic, sync::Mutex};
+use std::{
+    io, panic,
+    sync::{Mutex, mpsc},
+    thread,
+    time::Duration,
+};
 
 use slog::{
     Drain, FnValue, Level, LevelFilter, Logger, Never, PushFnValue, Record, SendSyncRefUnwindSafeDrain, crit, o, warn,
@@ -16,11 +22,31 @@ use crate::{
 };
 
 /// Records that may wait to be written.
-const CHANNEL: usize = 8192;
+const CHANNEL: usize = 4096;
+
+/// What is left is written within this time at the end, or lost.
+const FLUSH_WITHIN: Duration = Duration::from_millis(400);
 
 /// Writes what is left when it is dropped.
 pub struct Guard {
-    _channel: AsyncGuard,
+    channel: Option<AsyncGuard>,
+}
+
+impl Drop for Guard {
+    /// The channel's own guard waits until all is written, which may be never.
+    fn drop(&mut self) {
+        let channel = self.channel.take();
+        let (written, all_written) = mpsc::channel();
+        let flush = thread::Builder::new().spawn(move || {
+            drop(channel);
+            // nobody waits any longer
+            let _ = written.send(());
+        });
+        if flush.is_ok() {
+            // what cannot be written by then is lost, and there is nowhere to say so
+            let _ = all_written.recv_timeout(FLUSH_WITHIN);
+        }
+    }
 }
 
 /// The logger that `log` asks for. Records of the libraries (`log`) go there too, and panics.
@@ -42,7 +68,7 @@ pub fn init(log: Log) -> (Logger, Guard) {
     let logger = Logger::root(LevelFilter::new(drain, log.level).fuse(), o!());
     bridge(&logger, log.level);
     report_panics(logger.clone());
-    (logger, Guard { _channel: channel })
+    (logger, Guard { channel: Some(channel) })
 }
 
 fn resolve(format: LogFormat) -> LogFormat {

@@ -1,12 +1,12 @@
 //! From the command line to a configuration, and to the daemon.
 
-use std::{path::Path, process::ExitCode, sync::Arc};
+use std::{io, path::Path, process::ExitCode, sync::Arc};
 
 use slog::warn;
 
 use super::Global;
 use crate::{
-    app,
+    app::{self, signals::Taken},
     config::{
         Config, Source,
         diagnostic::Diagnostics,
@@ -47,7 +47,14 @@ pub(super) fn store_stats(config: &Config, json: bool) -> ExitCode {
 }
 
 /// `run`: hands over to the daemon, with the means to read the configuration again.
-pub(super) fn run(global: &Global) -> Result<ExitCode, Diagnostics> {
+pub(super) fn run(global: &Global, signals: io::Result<Taken>) -> Result<ExitCode, Diagnostics> {
+    let asked = match signals.and_then(Taken::serve) {
+        Ok(asked) => asked,
+        Err(error) => {
+            anstream::eprintln!("cannot receive signals: {error}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
     let loaded = load(global, true)?;
     let (log, _flush) = app::telemetry::init(loaded.config.log);
     for warning in &loaded.warnings {
@@ -63,5 +70,5 @@ pub(super) fn run(global: &Global) -> Result<ExitCode, Diagnostics> {
             Ok(loaded.config)
         }
     };
-    Ok(app::run(loaded.config, Box::new(again), log))
+    Ok(app::run(loaded.config, Arc::new(again), asked, log))
 }
