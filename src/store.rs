@@ -10,6 +10,7 @@ mod database;
 mod ended;
 mod engine;
 mod fate;
+mod fence;
 mod ingest;
 mod journal;
 mod outbox;
@@ -39,6 +40,7 @@ use crate::{
 };
 use engine::{Command, Engine, Reply};
 pub use fate::Outline;
+pub use fence::Fence;
 pub use ingest::bound;
 
 /// How a store is opened.
@@ -187,7 +189,12 @@ impl Store {
 
     /// Stores a poll's new document in one atomic step.
     pub async fn ingest(&self, ingest: Ingest) -> Result<Ingested, StoreError> {
-        self.ask(|reply| Command::Ingest(Box::new(ingest), reply)).await
+        self.ingest_unless(ingest, Fence::default()).await
+    }
+
+    /// Stores a poll's new document in one atomic step, unless the fence is closed before its turn comes.
+    pub async fn ingest_unless(&self, ingest: Ingest, fence: Fence) -> Result<Ingested, StoreError> {
+        self.ask(|reply| Command::Ingest(Box::new((ingest, fence)), reply)).await
     }
 
     /// For each of a document's entries, whether [`Store::ingest`] would queue it. Changes nothing.

@@ -19,7 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("poll", &["config", "feed", "identity", "model", "page", "resilience", "store"]),
     ("health", &["model", "resilience", "store"]),
     ("delivery", &["config", "fetch", "health", "model", "resilience", "store"]),
-    ("actors::messages", &["health", "model", "resilience", "store"]),
+    ("actors::messages", &["config", "health", "model", "resilience", "store"]),
     ("actors", &["config", "delivery", "fetch", "health", "model", "poll", "resilience", "store"]),
     ("web", &["actors::messages", "config", "health", "model"]),
     (

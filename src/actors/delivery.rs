@@ -12,21 +12,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix::{
-    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Recipient, ResponseFuture, SpawnHandle,
-    WrapFuture,
-};
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Recipient, SpawnHandle, WrapFuture};
 use futures_util::future::{OptionFuture, join};
 use jiff::Timestamp;
 use rand::{SeedableRng, rngs::SmallRng};
 use rustls::ClientConfig;
 use slog::{Logger, crit, debug, error, info, o, warn};
-use tokio::sync::oneshot;
 
 use crate::{
     actors::{
         death_watch::DeathWatch,
-        messages::{ChildId, DeliveryReported, OutboxReady, Ping, ProbeNow, Stop},
+        messages::{ApplySettings, ChildId, DeliveryReported, OutboxReady, Ping, ProbeNow, Stop},
     },
     config::{self, DestinationKind, DiscordLimits},
     delivery::{
@@ -105,7 +101,7 @@ pub struct DeliveryActor {
     recounting: bool,
     busy: bool,
     timer: Option<SpawnHandle>,
-    stopping: Option<oneshot::Sender<()>>,
+    stopping: bool,
 }
 
 impl DeliveryActor {
@@ -134,7 +130,7 @@ impl DeliveryActor {
             recounting: false,
             busy: false,
             timer: None,
-            stopping: None,
+            stopping: false,
         }
     }
 
@@ -153,9 +149,7 @@ impl DeliveryActor {
         if !self.unrecorded.is_empty() || self.changed {
             return self.record(ctx);
         }
-        if let Some(stopped) = self.stopping.take() {
-            // whoever asked may have given up waiting
-            let _ = stopped.send(());
+        if self.stopping {
             return ctx.stop();
         }
         let Some(courier) = &self.courier else { return };
@@ -195,6 +189,7 @@ impl DeliveryActor {
             match loaded {
                 Ok((record, backlog)) => actor.begin(record, backlog, ctx),
                 Err(StoreError::Closed) => {}
+                Err(StoreError::Failing(_)) if actor.stopping => ctx.stop(),
                 Err(StoreError::Failing(_)) => {
                     ctx.run_later(STORE_AGAIN, |actor, ctx| {
                         if !actor.busy && actor.courier.is_none() {
@@ -296,13 +291,11 @@ impl DeliveryActor {
             crit!(self.log, "what was delivered could not be recorded, a restart now would repeat it: {error}"; "kind" => "store",
                 "items" => self.unrecorded.len());
         }
-        match self.stopping.take() {
-            Some(stopped) => {
-                let _ = stopped.send(());
-                ctx.stop();
-            }
-            None if *error == StoreError::Closed => {}
-            None => self.wake_after(STORE_AGAIN, ctx),
+        match error {
+            StoreError::Closed if self.stopping => ctx.stop(),
+            StoreError::Closed => {}
+            // also when it is to end: its next life would send again what this one could not record
+            StoreError::Failing(_) => self.wake_after(STORE_AGAIN, ctx),
         }
     }
 
@@ -517,17 +510,25 @@ impl Handler<Ping> for DeliveryActor {
     fn handle(&mut self, _: Ping, _: &mut Self::Context) {}
 }
 
-impl Handler<Stop> for DeliveryActor {
-    type Result = ResponseFuture<()>;
+impl Handler<ApplySettings> for DeliveryActor {
+    type Result = ();
 
-    /// Answered when the request in flight has ended and is recorded.
-    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) -> Self::Result {
-        let (stopping, stopped) = oneshot::channel();
-        self.stopping = Some(stopping);
+    fn handle(&mut self, ApplySettings { colors, limits }: ApplySettings, ctx: &mut Self::Context) {
+        self.colors = colors;
+        self.limits = limits;
+        if let Some(courier) = &mut self.courier {
+            courier.configure(limits);
+        }
         self.drive(ctx);
-        Box::pin(async move {
-            // an actor that is dropped has ended too
-            let _ = stopped.await;
-        })
+    }
+}
+
+impl Handler<Stop> for DeliveryActor {
+    type Result = ();
+
+    /// Its life is over when the request in flight has ended and is recorded.
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        self.stopping = true;
+        self.drive(ctx);
     }
 }

@@ -13,15 +13,20 @@ const PARSERS: usize = 1;
 /// Shared by the sources of one arbiter.
 #[derive(Debug)]
 pub struct Limits {
+    places: RefCell<Places>,
+    parsers: Arc<Semaphore>,
+}
+
+#[derive(Debug)]
+struct Places {
     total: Arc<Semaphore>,
     per_host: Option<PerHost>,
-    parsers: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
 struct PerHost {
     limit: usize,
-    hosts: RefCell<HashMap<String, Arc<Semaphore>>>,
+    hosts: HashMap<String, Arc<Semaphore>>,
 }
 
 /// A place, given back when it is dropped.
@@ -34,16 +39,12 @@ pub struct Place {
 impl Limits {
     /// As `[fetch]` has them.
     pub fn new(concurrency: Concurrency) -> Self {
-        let per_host =
-            (concurrency.per_host > 0).then(|| PerHost { limit: concurrency.per_host, hosts: RefCell::default() });
-        let total = Arc::new(Semaphore::new(concurrency.total.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { total, per_host, parsers: Arc::new(Semaphore::new(PARSERS)) }
+        Self { places: RefCell::new(Places::new(concurrency)), parsers: Arc::new(Semaphore::new(PARSERS)) }
     }
 
-    /// As `[fetch]` has them now. Turns are the same ones: what is being taken apart still takes its memory.
-    #[must_use]
-    pub fn changed(&self, concurrency: Concurrency) -> Self {
-        Self { parsers: self.parsers.clone(), ..Self::new(concurrency) }
+    /// As `[fetch]` has them now. Attempts in flight keep the places that they have.
+    pub fn configure(&self, concurrency: Concurrency) {
+        *self.places.borrow_mut() = Places::new(concurrency);
     }
 
     /// Waits for the turn to take a page apart.
@@ -55,24 +56,35 @@ impl Limits {
     /// Waits for a place for an attempt at `host`. The host's comes first, so that a crowd waiting for one host
     /// takes no places from the others.
     pub async fn place(&self, host: &str) -> Place {
-        let host = self.per_host.as_ref().map(|limit| limit.semaphore(host));
+        let (host, total) = self.places.borrow_mut().semaphores(host);
         let host = match host {
             Some(host) => host.acquire_owned().await.ok(),
             None => None,
         };
         // a semaphore that is never closed always gives
-        Place { _host: host, _total: self.total.clone().acquire_owned().await.ok() }
+        Place { _host: host, _total: total.acquire_owned().await.ok() }
+    }
+}
+
+impl Places {
+    fn new(concurrency: Concurrency) -> Self {
+        let per_host =
+            (concurrency.per_host > 0).then(|| PerHost { limit: concurrency.per_host, hosts: HashMap::new() });
+        Self { total: Arc::new(Semaphore::new(concurrency.total.clamp(1, Semaphore::MAX_PERMITS))), per_host }
+    }
+
+    fn semaphores(&mut self, host: &str) -> (Option<Arc<Semaphore>>, Arc<Semaphore>) {
+        (self.per_host.as_mut().map(|limit| limit.semaphore(host)), self.total.clone())
     }
 }
 
 impl PerHost {
-    fn semaphore(&self, host: &str) -> Arc<Semaphore> {
-        let mut hosts = self.hosts.borrow_mut();
-        if let Some(semaphore) = hosts.get(host) {
+    fn semaphore(&mut self, host: &str) -> Arc<Semaphore> {
+        if let Some(semaphore) = self.hosts.get(host) {
             return semaphore.clone();
         }
         let semaphore = Arc::new(Semaphore::new(self.limit));
-        hosts.insert(host.to_owned(), semaphore.clone());
+        self.hosts.insert(host.to_owned(), semaphore.clone());
         semaphore
     }
 }

@@ -1,6 +1,6 @@
 //! What the actors say to each other. Imperatives ask, past participles tell.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use actix::Message;
 
@@ -8,12 +8,13 @@ pub use crate::health::event::{
     Configured, ConfiguredSource, DeliveryReported, DestinationState, PollOutcome, SourcePolled, SourceScheduled,
 };
 use crate::{
+    config::DiscordLimits,
     health::{
         body::Body,
         report::{HealthSummary, SourceReport, Status},
     },
     model::Name,
-    store::{Ingest, Ingested, Prospect, SourceRecord, StoreError},
+    store::{Fence, Ingest, Ingested, Prospect, SourceRecord, StoreError},
 };
 
 // What Health is told are values of its own; here they become messages:
@@ -34,6 +35,16 @@ pub struct OutboxReady;
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct ProbeNow;
+
+/// Supervisor → Delivery: colours or limits changed, and nothing else of it.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct ApplySettings {
+    /// The colours of sources.
+    pub colors: Arc<BTreeMap<Name, u32>>,
+    /// Limits that Discord does not announce.
+    pub limits: DiscordLimits,
+}
 
 /// Supervisor → Delivery, → itself: are you there? Any reply is a good one.
 #[derive(Debug, Clone, Copy, Message)]
@@ -120,7 +131,13 @@ pub enum Role {
 /// Source → Supervisor: a new document. It answers when "seen", "queued" and the validators are durable.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Ingested, StoreError>")]
-pub struct StoreDocument(pub Ingest);
+pub struct StoreDocument {
+    /// The document.
+    pub ingest: Ingest,
+    /// Closed once the source's life is to end: then the document is stored no more, and the next life polls it
+    /// again under its own configuration.
+    pub fence: Fence,
+}
 
 /// Source → Supervisor: which entries of a document would be queued if it were stored now?
 #[derive(Debug, Message)]

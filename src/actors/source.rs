@@ -42,7 +42,7 @@ use crate::{
     },
     resilience::breaker::Phase,
     store::{
-        Ingest, Prospect, SourceRecord, StoreError,
+        Fence, Ingest, Prospect, SourceRecord, StoreError,
         saved_page::{About, SavedPages},
     },
 };
@@ -82,6 +82,8 @@ pub struct Seat {
     pub seed: u64,
     /// Whom it speaks to, the same for all sources.
     pub ears: Rc<Ears>,
+    /// Keeps out its documents once its life is to end.
+    pub fence: Fence,
     /// Tells of its end.
     pub watch: DeathWatch<ChildId>,
     /// The daemon's log.
@@ -100,6 +102,7 @@ pub struct SourceActor {
     enricher: Option<Rc<Enricher>>,
     rng: SmallRng,
     ears: Rc<Ears>,
+    fence: Fence,
     log: Logger,
     /// The last document; empty until one was read in this run.
     window: Arc<Window>,
@@ -113,7 +116,7 @@ pub struct SourceActor {
 impl SourceActor {
     /// Ready to be started; it polls when its record says that it is due.
     pub fn new(seat: Seat) -> Self {
-        let Seat { source, record, fetcher, read, limits, pages, articles, seed, ears, watch, log } = seat;
+        let Seat { source, record, fetcher, read, limits, pages, articles, seed, ears, fence, watch, log } = seat;
         let fetcher = Rc::new(fetcher);
         let enricher = source.enrich.as_ref().map(|_| {
             let (source, fetcher, limits) = (source.clone(), fetcher.clone(), limits.clone());
@@ -128,6 +131,7 @@ impl SourceActor {
             enricher,
             rng: SmallRng::seed_from_u64(seed),
             ears,
+            fence,
             log: log.new(o!("source" => source.name.clone())),
             source,
             window: Arc::default(),
@@ -267,7 +271,7 @@ impl SourceActor {
             ..next.record
         };
         let ingest = Ingest { source: self.source.clone(), keys, candidates, record: record.clone(), at: now };
-        let answer = self.ears.documents.send(StoreDocument(ingest));
+        let answer = self.ears.documents.send(StoreDocument { ingest, fence: self.fence.clone() });
         let stored = async move { answer.await.unwrap_or(Err(StoreError::Closed)) };
         Box::pin(stored.into_actor(self).then(move |stored, actor, _| match stored {
             Ok(ingested) => {

@@ -93,6 +93,13 @@ impl Courier {
         Self { record, discord, in_advance, bucket: Bucket::default(), pace, wait_until, probe_at: now, holding }
     }
 
+    /// The limits were changed.
+    pub fn configure(&mut self, limits: DiscordLimits) {
+        if self.discord {
+            self.pace.configure(limits.channel_per_minute);
+        }
+    }
+
     /// What to do at `now`, given whether there is something to send.
     pub fn next(&self, has_items: bool, governor: &Governor, now: Instant) -> Step {
         if self.record.paused || (!has_items && !self.record.gone) {

@@ -85,6 +85,11 @@ impl Pace {
         Self { window: Window::new(per_minute, MINUTE), kept: in_advance }
     }
 
+    /// The limit was changed; requests that went out still count.
+    pub fn configure(&mut self, per_minute: u32) {
+        self.window.limit = per_minute as usize;
+    }
+
     /// A request went out.
     pub fn sent(&mut self, now: Instant) {
         self.window.sent(now);

@@ -21,8 +21,8 @@ use slog::{Logger, crit, error, info, warn};
 use tokio::sync::oneshot;
 
 use super::{
-    Backlog, DestinationRecord, Ingest, Ingested, Options, Prospect, Queued, Settled, SourceRecord, StartError, Stats,
-    StoreError, StoreStatus,
+    Backlog, DestinationRecord, Fence, Ingest, Ingested, Options, Prospect, Queued, Settled, SourceRecord, StartError,
+    Stats, StoreError, StoreStatus,
     commits::{Commits, Committed},
     database::{Database, Fault, Group},
     ingest, outbox,
@@ -50,7 +50,7 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 pub(super) enum Command {
     Source(Name, Reply<SourceRecord>),
     Destination(Name, Reply<(DestinationRecord, Backlog)>),
-    Ingest(Box<Ingest>, Reply<Ingested>),
+    Ingest(Box<(Ingest, Fence)>, Reply<Ingested>),
     WouldAccept(Box<Prospect>, Reply<Vec<bool>>),
     SaveSources(Vec<(Name, SourceRecord)>, Reply<()>),
     Lease { destination: Name, max: usize, reply: Reply<Vec<Queued>> },
@@ -474,11 +474,17 @@ fn apply(
             answer_read(reply, outbox::lease(database, group, &destination, max))
         }
         Command::Ping(reply) => answer_read(reply, Ok(())),
-        Command::Ingest(ingest, reply) => {
+        Command::Ingest(fenced, reply) => {
+            let (ingest, fence) = *fenced;
+            if fence.is_closed() {
+                // its source has left or was reconfigured, and waits for no answer
+                let _ = reply.send(Err(StoreError::Closed));
+                return Ok(());
+            }
             if group.touches(&records::source_key(ingest.source.name.as_str())) {
                 commit_first!();
             }
-            let ingested = ingest::ingest(database, group, *ingest);
+            let ingested = ingest::ingest(database, group, ingest);
             answer_later(answers, reply, ingested)
         }
         Command::WouldAccept(prospect, reply) => {

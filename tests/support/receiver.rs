@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -64,6 +64,7 @@ struct Shared {
 struct State {
     answers: VecDeque<Told>,
     requests: Vec<Received>,
+    held: bool,
 }
 
 /// An answer, and for how many requests.
@@ -110,6 +111,16 @@ impl Receiver {
         if times > 0 {
             self.shared.lock().answers.push_back(Told { status, headers, times });
         }
+    }
+
+    /// Requests are taken and wait for their answer until [`Receiver::release`].
+    pub fn hold(&self) {
+        self.shared.lock().held = true;
+    }
+
+    /// Answers what waits, and from now on at once.
+    pub fn release(&self) {
+        self.shared.lock().held = false;
     }
 
     /// Every request, in order.
@@ -165,6 +176,9 @@ async fn connection(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
             (status, headers)
         };
         shared.changed.notify_all();
+        while shared.lock().held {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
         let mut answer = format!("HTTP/1.1 {status} As-Told\r\n");
         for (name, value) in headers {
             answer.push_str(&format!("{name}: {value}\r\n"));
