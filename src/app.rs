@@ -26,7 +26,7 @@ use signals::Asked;
 use crate::{
     actors::{
         health::{self, HealthActor},
-        messages::Stop,
+        messages::{DaemonReported, Stop},
         supervisor::{self, Reload, Shutdown, Supervisor},
     },
     config::Config,
@@ -91,6 +91,8 @@ struct Daemon {
     supervisor: Addr<Supervisor>,
     health: Addr<HealthActor>,
     http: Http,
+    /// Why the last reload was refused, in short.
+    refused: Option<String>,
     log: Logger,
 }
 
@@ -111,7 +113,7 @@ async fn serve(
     );
     let mut reloads = 0;
     loop {
-        let behind = daemon.http.is_behind();
+        let behind = daemon.http.fault().is_some();
         let news = tokio::select! {
             news = next(&mut asked, reloads) => news,
             () = sleep(http::TRY_AGAIN), if behind => {
@@ -177,7 +179,7 @@ impl Daemon {
         let http = Http::start(&config.http, web::Handles::new(&health, &supervisor), &log)?;
         info!(log, "started"; "version" => env!("CARGO_PKG_VERSION"), "config" => config.path.display().to_string(),
             "state_dir" => config.state_dir.display().to_string(), "sources" => config.sources.len(), "destinations" => config.destinations.len());
-        Ok(Self { config, read_config, store, supervisor, health, http, log })
+        Ok(Self { config, read_config, store, supervisor, health, http, refused: None, log })
     }
 
     /// Reads the configuration and takes it over. A faulty one changes nothing.
@@ -186,12 +188,15 @@ impl Daemon {
         let read = tokio::task::spawn_blocking(move || read_config()).await;
         match read.unwrap_or_else(|panicked| Err(format!("a fault of the program, please report it: {panicked}"))) {
             Ok(new) => {
+                self.refused = None;
                 self.take_over(new).await;
             }
             Err(faults) => {
                 error!(self.log, "the configuration is invalid and nothing was changed:\n{faults}");
+                self.refused = faults.lines().next().map(str::to_owned);
             }
         }
+        self.report();
     }
 
     /// What cannot change while running is logged, and stays as it was.
@@ -206,11 +211,19 @@ impl Daemon {
         if self.supervisor.send(Reload(self.config.clone())).await.is_err() {
             error!(self.log, "the supervisor does not take the new configuration");
         }
-        self.http.configure(&self.config.http.clone()).await;
+        self.http.configure(&self.config.http).await;
     }
 
     async fn listen_again(&mut self) {
         self.http.try_wanted().await;
+        self.report();
+    }
+
+    /// Shows in `/health` what is wrong with the daemon itself.
+    fn report(&self) {
+        let refused = self.refused.as_ref().map(|fault| format!("reload: refused, {fault}"));
+        let listen = self.http.fault().map(|fault| format!("http: {fault}"));
+        self.health.do_send(DaemonReported { faults: refused.into_iter().chain(listen).collect() });
     }
 
     /// Ends everything in order, as far as there is time.

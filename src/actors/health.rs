@@ -14,8 +14,8 @@ use slog::{Logger, error, info, warn};
 
 use crate::{
     actors::messages::{
-        Configured, DeliveryReported, GetHealth, GetHealthSummary, GetSourceHealth, HealthAnswer, OutageBegan,
-        OutageEnded, SourcePolled, SourceScheduled, Stop,
+        Configured, DaemonReported, DeliveryReported, GetHealth, GetHealthSummary, GetSourceHealth, HealthAnswer,
+        OutageBegan, OutageEnded, SourcePolled, SourceScheduled, Stop,
     },
     health::{
         body::Body,
@@ -164,6 +164,14 @@ impl Actor for HealthActor {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(SAVE_EVERY, |actor, ctx| actor.save(ctx));
         ctx.run_interval(TELL_EVERY, |actor, _| actor.tell_change());
+    }
+}
+
+impl Handler<DaemonReported> for HealthActor {
+    type Result = ();
+
+    fn handle(&mut self, report: DaemonReported, _: &mut Self::Context) {
+        self.state.daemon(report);
     }
 }
 

@@ -21,8 +21,8 @@ pub(super) struct Http {
     serving: config::Http,
     listeners: Listeners,
     server: Option<actix_web::dev::ServerHandle>,
-    /// What could not be taken over yet.
-    wanted: Option<config::Http>,
+    /// What could not be taken over yet, and why.
+    wanted: Option<(config::Http, Option<ListenError>)>,
 }
 
 impl Http {
@@ -45,33 +45,35 @@ impl Http {
     }
 
     /// Takes a configuration over, as [`Http::try_wanted`] does.
-    pub(super) async fn configure(&mut self, config: &config::Http) -> Option<String> {
-        self.wanted = (self.serving != *config).then(|| config.clone());
-        self.try_wanted().await
+    pub(super) async fn configure(&mut self, config: &config::Http) {
+        self.wanted = (self.serving != *config).then(|| (config.clone(), None));
+        self.try_wanted().await;
     }
 
-    /// Whether the configuration is not taken over yet.
-    pub(super) fn is_behind(&self) -> bool {
-        self.wanted.is_some()
+    /// Why the configuration is not taken over yet.
+    pub(super) fn fault(&self) -> Option<&ListenError> {
+        self.wanted.as_ref()?.1.as_ref()
     }
 
-    /// Tries once more, if something is wanted. Says what is in the way; then the former addresses are served as before.
-    pub(super) async fn try_wanted(&mut self) -> Option<String> {
-        let wanted = self.wanted.clone()?;
+    /// Tries once more to take over what is wanted. Where that fails, the former addresses are served as before.
+    pub(super) async fn try_wanted(&mut self) {
+        let Some((wanted, before)) = self.wanted.take() else { return };
         match self.replace(&wanted).await {
             Ok(()) => {
-                info!(self.log, "the HTTP server serves as configured");
+                if before.is_some() {
+                    info!(self.log, "the HTTP server serves as configured");
+                }
                 self.serving = wanted;
-                self.wanted = None;
-                None
             }
             Err(error) => {
-                error!(
-                    self.log,
-                    "{error}: the HTTP server goes on as before, and this is tried again every {} s",
-                    TRY_AGAIN.as_secs()
-                );
-                Some(error.to_string())
+                if before.is_none() {
+                    error!(
+                        self.log,
+                        "{error}: the HTTP server goes on as before, and this is tried again every {} s",
+                        TRY_AGAIN.as_secs()
+                    );
+                }
+                self.wanted = Some((wanted, Some(error)));
             }
         }
     }

@@ -68,6 +68,13 @@ pub struct Configured {
     pub destinations: Vec<Name>,
 }
 
+/// What is wrong with the daemon itself, such as a reload that was refused. Replaces what was reported before.
+#[derive(Debug, Clone, Default)]
+pub struct DaemonReported {
+    /// Each a reason, such as `reload: refused, …`; empty when all is well.
+    pub faults: Vec<String>,
+}
+
 /// One enabled source, as Health needs to know it.
 #[derive(Debug, Clone)]
 pub struct ConfiguredSource {

@@ -10,7 +10,9 @@ use serde::{Serialize, Serializer};
 
 use super::{
     counters::SourceCounters,
-    event::{Configured, ConfiguredSource, DeliveryReported, PollOutcome, SourcePolled, SourceScheduled},
+    event::{
+        Configured, ConfiguredSource, DaemonReported, DeliveryReported, PollOutcome, SourcePolled, SourceScheduled,
+    },
     outage::{Change, Outage},
     report::{DestinationStatus, HealthReport, HealthSummary, Network, SourceReport, SourceStatus, StoreReport},
     source::SourceHealth,
@@ -28,12 +30,20 @@ pub struct HealthState {
     pub(super) sources: BTreeMap<Name, SourceHealth>,
     pub(super) destinations: BTreeMap<Name, Option<DeliveryReported>>,
     pub(super) outage: Outage,
+    /// What is wrong with the daemon itself.
+    pub(super) faults: Vec<String>,
 }
 
 impl HealthState {
     /// An empty one, begun at `started`.
     pub fn new(started: Timestamp) -> Self {
-        Self { started, sources: BTreeMap::new(), destinations: BTreeMap::new(), outage: Outage::default() }
+        Self {
+            started,
+            sources: BTreeMap::new(),
+            destinations: BTreeMap::new(),
+            outage: Outage::default(),
+            faults: Vec::new(),
+        }
     }
 
     /// These exist now. What is known of the rest is dropped.
@@ -47,6 +57,11 @@ impl HealthState {
         let mut old = std::mem::take(&mut self.destinations);
         self.destinations =
             configured.destinations.into_iter().map(|name| (name.clone(), old.remove(&name).flatten())).collect();
+    }
+
+    /// What is wrong with the daemon itself.
+    pub fn daemon(&mut self, report: DaemonReported) {
+        self.faults = report.faults;
     }
 
     /// A poll ended. Says whether an outage began or ended with it.

@@ -109,6 +109,7 @@ impl HealthState {
         let patterns = self.patterns(now);
         let mut verdict = Verdict { status: Status::Ok, reasons: Vec::new() };
         self.judge_store(store, &mut verdict);
+        self.faults.iter().for_each(|fault| verdict.degraded(fault.clone()));
         let outage = self.outage.is_ongoing();
         if outage {
             verdict.down("network: outage, every source fails; one is tried every 30 s".into());
