@@ -15,6 +15,7 @@ use crate::support::{
     daemon::Daemon,
     farm::{Farm, FeedHandle},
     receiver::Receiver,
+    shim,
 };
 
 /// As the guarantee has it.
@@ -170,6 +171,34 @@ fn a_name_that_nobody_resolves_does_not_hold_up_the_end() {
     }
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     until("the name is asked for", || asked.exists());
+    ends_in_time(&mut child);
+}
+
+#[test]
+fn a_store_that_syncs_slowly_does_not_hold_up_the_end() {
+    let Some(shim) = shim::build("disk") else { return };
+    let (farm, receiver) = (Farm::start(), Receiver::start());
+    let feed = farm.feed("feed0");
+    let daemon = Daemon::new(&(FAST.to_owned() + &webhook(&receiver) + &source(&feed)));
+    let slow = daemon.dir().join("slow");
+    let mut command = daemon.command(&["run"]);
+    command
+        .env("LD_PRELOAD", shim)
+        .env("SHIM_DIR", daemon.state())
+        .env("SHIM_SWITCH", &slow)
+        .env("SHIM_SYNC_MS", "9000");
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    feed.publish(1);
+    until("the first item arrives", || receiver.requests().len() == 1);
+    fs::write(&slow, "").unwrap();
+    // the poll that has it is followed by none while the store syncs
+    feed.publish(1);
+    until("it is read", || feed.requests().last().is_some_and(|request| request.header("if-none-match").is_some()));
+    until("the store syncs", || {
+        let polls = feed.requests().len();
+        std::thread::sleep(Duration::from_millis(500));
+        feed.requests().len() == polls
+    });
     ends_in_time(&mut child);
 }
 

@@ -19,7 +19,7 @@ use kawaraban::{
     actors::{
         health::{self, HealthActor},
         messages::{GetHealth, GetLiveness, Stop},
-        supervisor::{self, Shutdown, Supervisor},
+        supervisor::{self, Reload, Shutdown, Supervisor},
     },
     config::load::{LoadOptions, load},
     fetch::Tls,
@@ -43,7 +43,7 @@ pub(crate) struct Parts {
     supervisor: Addr<Supervisor>,
     health: Addr<HealthActor>,
     pub(crate) store: Store,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Parts {
@@ -81,7 +81,7 @@ impl Parts {
             seed: 7,
             log,
         }));
-        Self { supervisor, health, store, _dir: dir }
+        Self { supervisor, health, store, dir }
     }
 
     pub(crate) async fn report(&self) -> HealthReport {
@@ -102,6 +102,13 @@ impl Parts {
             assert!(start.elapsed() < PATIENCE, "waited in vain: {what}\n{shown}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    async fn reload(&self, tables: &str) {
+        let path = self.dir.path().join("kawaraban.toml");
+        fs::write(&path, tables).unwrap();
+        let config = load(&path, &LoadOptions { read_secrets: true, env: &|_| None }).unwrap().config;
+        self.supervisor.send(Reload(Arc::new(config))).await.unwrap();
     }
 
     pub(crate) async fn stop(self) {
@@ -305,4 +312,42 @@ fn a_deliverys_actor_that_panics_is_made_anew_and_loses_nothing() {
     let due: Vec<_> = (1..=5).map(|item| format!("feed0 item {item}")).collect();
     assert_eq!(titles, due, "in order, and only the one in flight is repeated");
     assert_eq!(receiver.requests().len(), 7, "one answered 500, one not recorded");
+}
+
+#[test]
+fn a_deliverys_actor_that_panics_while_a_reload_ends_it_has_one_next_life() {
+    let farm = Farm::start();
+    let receiver = Receiver::start();
+    let feeds = [farm.feed("feed0")];
+    feeds[0].publish(5);
+    receiver.push_answer(500, &[], 1);
+    let requests = async |count| {
+        let start = Instant::now();
+        while receiver.requests().len() < count {
+            assert!(start.elapsed() < PATIENCE, "{} of {count} requests", receiver.requests().len());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    run(async {
+        let (log, panicked) = panicking("delivering again", "out", 1);
+        let tables = tables(&feeds, &receiver);
+        let parts = Parts::start(&tables, document::read, log);
+        requests(1).await;
+        receiver.hold();
+        requests(2).await;
+        // it ends after this request, and panics over its answer
+        for life in ["2", "3"] {
+            let changed = format!("{}?life={life}", receiver.url());
+            parts.reload(&tables.replace(&receiver.url(), &changed)).await;
+        }
+        receiver.release();
+        parts
+            .wait("all is recorded", |report| report.destinations["out"].delivered == 5 && report.store.outbox == 0)
+            .await;
+        assert_eq!(panicked.load(Ordering::SeqCst), 1);
+        parts.stop().await;
+    });
+    let requests = receiver.requests();
+    assert_eq!(requests.len(), 7, "one answered 500, one not recorded");
+    assert!(requests[2..].iter().all(|request| request.path.ends_with("?life=3")), "the newest configuration");
 }

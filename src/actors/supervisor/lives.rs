@@ -85,51 +85,61 @@ impl<S: Clone, H> Lives<S, H> {
         Birth { life: self.last_life, spec, deaths, panic }
     }
 
+    /// A life is to be started now.
+    fn begin(&mut self, name: &Name, spec: S, panic: Option<String>) -> u64 {
+        let birth = self.birth(spec, 0, panic);
+        let life = birth.life;
+        self.stages.insert(name.clone(), Stage::Starting(birth));
+        life
+    }
+
+    /// The running actor is to end, and `next` follows.
+    fn end(&mut self, name: &Name, next: Option<S>) -> Order<'_, H> {
+        let Some(Stage::Running { life, handle, .. }) = self.stages.remove(name) else { return Order::Nothing };
+        match self.stages.entry(name.clone()).or_insert(Stage::Ending { life, handle, next }) {
+            Stage::Ending { handle, .. } => Order::Stop(handle),
+            Stage::Starting(_) | Stage::Running { .. } | Stage::Waiting(_) => Order::Nothing,
+        }
+    }
+
     /// `name` is to run as `spec` says, in a new life.
     pub(super) fn want(&mut self, name: &Name, spec: S) -> Order<'_, H> {
         if self.closed {
             return Order::Nothing;
         }
-        let (stage, order) = match self.stages.remove(name) {
+        match self.stages.get_mut(name) {
             // what is being loaded does not depend on the configuration
-            Some(Stage::Starting(birth)) => (Stage::Starting(Birth { spec, ..birth }), None),
-            Some(Stage::Running { life, handle, .. }) => (Stage::Ending { life, handle, next: Some(spec) }, Some(0)),
-            Some(Stage::Ending { life, handle, .. }) => (Stage::Ending { life, handle, next: Some(spec) }, None),
+            Some(Stage::Starting(birth)) => {
+                birth.spec = spec;
+                Order::Nothing
+            }
+            Some(Stage::Running { .. }) => self.end(name, Some(spec)),
+            Some(Stage::Ending { next, .. }) => {
+                *next = Some(spec);
+                Order::Nothing
+            }
             // a new configuration may be the cure
-            Some(Stage::Waiting(Birth { panic, .. })) => {
-                let birth = self.birth(spec, 0, panic);
-                let life = birth.life;
-                (Stage::Starting(birth), Some(life))
+            Some(Stage::Waiting(birth)) => {
+                let panic = birth.panic.take();
+                Order::Start(self.begin(name, spec, panic))
             }
-            None => {
-                let birth = self.birth(spec, 0, None);
-                let life = birth.life;
-                (Stage::Starting(birth), Some(life))
-            }
-        };
-        self.stages.insert(name.clone(), stage);
-        match (order, self.stages.get(name)) {
-            (Some(_), Some(Stage::Ending { handle, .. })) => Order::Stop(handle),
-            (Some(life), _) => Order::Start(life),
-            (None, _) => Order::Nothing,
+            None => Order::Start(self.begin(name, spec, None)),
         }
     }
 
     /// `name` is to run no longer.
     pub(super) fn drop_name(&mut self, name: &Name) -> Order<'_, H> {
-        match self.stages.remove(name) {
-            Some(Stage::Running { life, handle, .. }) => {
-                self.stages.insert(name.clone(), Stage::Ending { life, handle, next: None });
-                match self.stages.get(name) {
-                    Some(Stage::Ending { handle, .. }) => Order::Stop(handle),
-                    _ => Order::Nothing,
-                }
-            }
-            Some(Stage::Ending { life, handle, .. }) => {
-                self.stages.insert(name.clone(), Stage::Ending { life, handle, next: None });
+        match self.stages.get_mut(name) {
+            Some(Stage::Running { .. }) => self.end(name, None),
+            Some(Stage::Ending { next, .. }) => {
+                *next = None;
                 Order::Nothing
             }
-            Some(Stage::Starting(_) | Stage::Waiting(_)) | None => Order::Nothing,
+            Some(Stage::Starting(_) | Stage::Waiting(_)) => {
+                self.stages.remove(name);
+                Order::Nothing
+            }
+            None => Order::Nothing,
         }
     }
 
@@ -172,12 +182,7 @@ impl<S: Clone, H> Lives<S, H> {
                 self.stages.insert(name.clone(), Stage::Waiting(birth));
                 Followed::StartLater { life, deaths }
             }
-            Some(Stage::Ending { next: Some(spec), .. }) => {
-                let birth = self.birth(spec, 0, panic);
-                let life = birth.life;
-                self.stages.insert(name.clone(), Stage::Starting(birth));
-                Followed::Start(life)
-            }
+            Some(Stage::Ending { next: Some(spec), .. }) => Followed::Start(self.begin(name, spec, panic)),
             _ => Followed::Nothing,
         }
     }
