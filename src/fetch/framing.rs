@@ -9,6 +9,9 @@ const MAX_HEADERS: usize = 96;
 const MAX_CHUNK_LINE: usize = 4096;
 /// Bytes of all trailers.
 const MAX_TRAILERS: usize = 65_536;
+/// What frames the chunks may be so many times as long as the body, and [`MAX_TRAILERS`] beside that: chunks of one
+/// byte stay within it, extensions without end do not.
+const MAX_OVERHEAD: usize = 8;
 
 /// How the end of a body is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +94,9 @@ pub(super) struct BadChunk(pub(super) &'static str);
 pub(super) struct Chunks {
     state: State,
     trailers: usize,
+    /// Bytes of the lines between the data.
+    overhead: usize,
+    data: usize,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +120,7 @@ impl Chunks {
             match self.state {
                 State::Size => {
                     let Some(line) = line(input)? else { return Ok(false) };
+                    self.frame(line.len())?;
                     self.state = match size(&line)? {
                         0 => State::Trailers,
                         size => State::Data(size),
@@ -123,6 +130,7 @@ impl Chunks {
                     let here = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
                     body.extend_from_slice(&input[..here]);
                     input.advance(here);
+                    self.data = self.data.saturating_add(here);
                     match left - here as u64 {
                         0 => self.state = State::DataEnd,
                         left => {
@@ -133,6 +141,7 @@ impl Chunks {
                 }
                 State::DataEnd => {
                     let Some(line) = line(input)? else { return Ok(false) };
+                    self.frame(line.len())?;
                     if !line.trim_ascii().is_empty() {
                         return Err(BadChunk("a chunk is longer than its size says"));
                     }
@@ -151,6 +160,17 @@ impl Chunks {
                 State::Done => return Ok(true),
             }
         }
+    }
+}
+
+impl Chunks {
+    /// Counts what is no data.
+    fn frame(&mut self, bytes: usize) -> Result<(), BadChunk> {
+        self.overhead = self.overhead.saturating_add(bytes);
+        if self.overhead > self.data.saturating_mul(MAX_OVERHEAD).saturating_add(MAX_TRAILERS) {
+            return Err(BadChunk("more framing than data"));
+        }
+        Ok(())
     }
 }
 
@@ -257,6 +277,20 @@ mod tests {
         }
         let endless = "X: y\r\n".repeat(MAX_TRAILERS / 6 + 1);
         assert!(decode(&[b"0\r\n", endless.as_bytes()]).is_err());
+    }
+
+    #[test]
+    fn chunks_of_a_byte_are_read_and_extensions_without_end_are_not() {
+        let small = b"1\r\na\r\n".repeat(100_000);
+        let whole = [&small[..], b"0\r\n\r\n"].concat();
+        assert_eq!(decode(&[&whole]).map(|(done, body)| (done, body.len())), Ok((true, 100_000)));
+        for line in
+            [format!("1;{}\r\na\r\n", "x".repeat(1000)), format!("1{}\r\na{}\r\n", " ".repeat(99), " ".repeat(99))]
+        {
+            assert_eq!(decode(&[line.repeat(1000).as_bytes()]), Err(BadChunk("more framing than data")));
+            // a few do no harm
+            assert!(decode(&[line.repeat(60).as_bytes()]).is_ok());
+        }
     }
 
     proptest! {
