@@ -30,7 +30,7 @@ use crate::{
         supervisor::{self, Reload, Shutdown, Supervisor},
     },
     config::Config,
-    fetch::Tls,
+    fetch::{Tls, descriptors},
     poll::document,
     store::{self, Store},
     web,
@@ -47,7 +47,9 @@ pub fn run(config: Config, read_config: ReadConfig, asked: watch::Receiver<Asked
     if asked.borrow().end {
         return ExitCode::SUCCESS;
     }
-    raise_open_files(&log);
+    if let Err(error) = descriptors::raise() {
+        warn!(log, "the limit of open files could not be raised: {error}");
+    }
     let options = store::Options {
         sources: config.sources.iter().map(|source| source.name.clone()).collect(),
         ..store::Options::new(config.state_dir.clone(), log.new(o!()))
@@ -63,7 +65,7 @@ pub fn run(config: Config, read_config: ReadConfig, asked: watch::Receiver<Asked
     let system = actix::System::new();
     // a task among others: the future given to `block_on` would be polled whenever anything happens
     let ended = system.block_on(async { actix::spawn(serving).await });
-    // dropping the runtime would wait for its threads, and a name's lookup may hang in one for half a minute
+    // dropping the runtime would wait for its threads, and reading a page may take seconds in one
     std::mem::forget(system);
     match ended.unwrap_or_else(|panicked| Err(RunError::Panicked(panicked))) {
         Ok(()) => ExitCode::SUCCESS,
@@ -171,6 +173,7 @@ impl Daemon {
                 scheduled: health.clone().recipient(),
                 configured: health.clone().recipient(),
                 delivery: health.clone().recipient(),
+                limits: health.clone().recipient(),
             },
             read: document::read,
             seed: rand::random(),
@@ -249,15 +252,5 @@ impl Daemon {
             );
         }
         info!(log, "stopped");
-    }
-}
-
-/// Raises the soft limit of open files to the hard one: each attempt in flight is a socket.
-fn raise_open_files(log: &Logger) {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        warn!(log, "the limit of open files could not be raised: {error}");
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! | step | where |
 //! | --- | --- |
-//! | resolve, vet the address, connect, proxy, TLS | `connect`, `guard`, `proxy`, `tls` |
+//! | resolve, vet the address, connect, proxy, TLS | `resolve`, `connect`, `guard`, `proxy`, `tls` |
+//! | share out the process's descriptors | [`descriptors`] |
 //! | write the request, read the answer's head | `exchange`, over awc; `headers` |
 //! | read the body by its own framing, whole or not at all | `wire`, `framing`, `transport` |
 //! | take the content coding off, bounded | `body` |
@@ -30,6 +31,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use rustls::ClientConfig;
+use tokio::sync::Semaphore;
 use url::Url;
 use xxhash_rust::xxh3::Xxh3Default;
 
@@ -41,12 +43,14 @@ use crate::{
 mod body;
 mod classify;
 mod connect;
+pub mod descriptors;
 mod exchange;
 mod framing;
 mod guard;
 mod headers;
 mod proxy;
 mod redirect;
+mod resolve;
 pub mod retry_after;
 mod send;
 mod spare;
@@ -59,7 +63,8 @@ pub use spare::give as reuse;
 pub use tls::Tls;
 
 use classify::Fault;
-use connect::Dialer;
+use connect::{Asker, Dialer};
+use descriptors::Idle;
 use exchange::{Head, Request, exchange};
 use framing::Framing;
 use redirect::Path;
@@ -67,6 +72,9 @@ use wire::Handle;
 
 /// To keep its connection, a redirect's body is read if it is no longer than this.
 const DRAINED: u64 = 16 * 1024;
+
+/// Lookups of one source at a time: it may visit pages of many hosts.
+const LOOKUPS: usize = 4;
 
 /// What to ask for: the document unless it is still this one.
 #[derive(Debug, Clone, Copy, Default)]
@@ -147,7 +155,16 @@ pub struct Fetcher {
     post: Option<Bytes>,
     dialer: Dialer,
     /// With `keep_alive`: the last connection and the origin it leads to.
-    idle: RefCell<Option<(url::Origin, Handle)>>,
+    idle: RefCell<Option<Kept>>,
+    /// Turns for lookups.
+    lookups: Semaphore,
+}
+
+/// A connection that is kept for the next request.
+struct Kept {
+    origin: url::Origin,
+    handle: Handle,
+    _room: Idle,
 }
 
 impl Fetcher {
@@ -158,6 +175,7 @@ impl Fetcher {
             proxy: settings.proxy.as_ref().map(|proxy| Box::new(proxy::Proxy::new(proxy.expose().clone()))),
             connect_timeout: settings.connect_timeout,
             guarded: !settings.allow_private_addresses,
+            asker: Asker::Source,
         };
         if let Some(login) = headers::login(&url).filter(|_| settings.basic_auth.is_none()) {
             Arc::make_mut(&mut settings).basic_auth = Some(login);
@@ -166,7 +184,25 @@ impl Fetcher {
         let _ = url.set_username("");
         let _ = url.set_password(None);
         let post = settings.post.as_ref().map(|body| Bytes::copy_from_slice(body.expose().as_bytes()));
-        Self { url, settings, post, dialer, idle: RefCell::new(None) }
+        Self { url, settings, post, dialer, idle: RefCell::new(None), lookups: Semaphore::new(LOOKUPS) }
+    }
+
+    /// Looks up the name that a request for the source begins with, or for `page` of it. That is done before a
+    /// place is taken, so that names that hang take none: the answer is at hand when the request is made.
+    ///
+    /// # Errors
+    /// `dns` and `proxy`, `blocked_address` for a name that no proxy may be asked for, `limits`.
+    pub async fn resolve(&self, page: Option<&Url>) -> Result<(), Failure> {
+        let url = page.unwrap_or(&self.url);
+        // an open connection needs none
+        if page.is_none() && self.idle.borrow().is_some() {
+            return Ok(());
+        }
+        let _turn = self.lookups.acquire().await;
+        match tokio::time::timeout(self.settings.timeout, self.dialer.resolve(url)).await {
+            Ok(outcome) => outcome.map_err(|fault| fault.failure(&peer(url))),
+            Err(_) => Err(too_late(self.settings.timeout, url)),
+        }
     }
 
     /// One attempt, within the settings' `timeout`.
@@ -174,7 +210,19 @@ impl Fetcher {
     /// # Errors
     /// Every way of failing, with its kind and whether to try again.
     pub async fn get(&self, validators: Validators<'_>) -> Result<Answer, Failure> {
-        match tokio::time::timeout(self.settings.timeout, self.attempt(validators)).await {
+        self.get_within(self.settings.timeout, validators).await
+    }
+
+    /// One attempt of which the lookup has taken `spent` already.
+    ///
+    /// # Errors
+    /// As [`Fetcher::get`].
+    pub async fn get_after(&self, spent: Duration, validators: Validators<'_>) -> Result<Answer, Failure> {
+        self.get_within(self.settings.timeout.saturating_sub(spent), validators).await
+    }
+
+    async fn get_within(&self, left: Duration, validators: Validators<'_>) -> Result<Answer, Failure> {
+        match tokio::time::timeout(left, self.attempt(validators)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(too_late(self.settings.timeout, &self.url)),
         }
@@ -333,15 +381,17 @@ impl Fetcher {
     }
 
     async fn idle_for(&self, url: &Url) -> Option<Handle> {
-        let (origin, handle) = self.idle.borrow_mut().take()?;
+        let Kept { origin, handle, _room } = self.idle.borrow_mut().take()?;
         (origin == url.origin() && handle.reusable().await).then_some(handle)
     }
 
     /// Keeps the connection for the next request; whether it can be used is seen then.
     fn keep(&self, url: &Url, handle: Handle) {
-        if self.settings.keep_alive {
+        if self.settings.keep_alive
+            && let Some(_room) = Idle::take()
+        {
             handle.release();
-            *self.idle.borrow_mut() = Some((url.origin(), handle));
+            *self.idle.borrow_mut() = Some(Kept { origin: url.origin(), handle, _room });
         }
     }
 

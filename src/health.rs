@@ -3,7 +3,7 @@
 pub mod body;
 pub mod counters;
 pub mod event;
-
+pub mod limits;
 pub mod outage;
 pub mod report;
 pub mod source;

@@ -17,7 +17,7 @@ use rand::Rng;
 
 use crate::{
     config::{Breaker, Retry, Schedule},
-    model::{ErrorKind, Failure},
+    model::Failure,
     resilience::{
         backoff::{Backoff, jittered},
         breaker::{self, Admission, Phase},
@@ -154,7 +154,7 @@ impl Poller {
             }
             End::Failed(failure) => {
                 // a failure of our own store, or of our own network, is no fault of the source's
-                let ours = failure.kind == ErrorKind::Store || (self.held && failure.kind.is_network());
+                let ours = failure.kind.is_ours() || (self.held && failure.kind.is_network());
                 if !ours {
                     self.record.breaker.failed(&self.breaker, now);
                 }
@@ -234,6 +234,7 @@ mod tests {
     use rand::{SeedableRng, rngs::StdRng};
 
     use super::*;
+    use crate::model::ErrorKind;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).unwrap()

@@ -27,6 +27,8 @@ const PAGES: usize = 4 << 20;
 const IMAGES: usize = 1 << 20;
 /// A page may change, and an address may come to mean something else.
 const LONGEST: Duration = Duration::from_secs(3600);
+/// How soon a request that our own limits prevented is made again.
+const LIMITS_AGAIN: Duration = Duration::from_millis(500);
 
 /// A page as it came.
 #[derive(Debug, Clone)]
@@ -66,8 +68,7 @@ impl Articles {
         patience: Duration,
     ) -> Result<Page, Failure> {
         let fetch = async || {
-            let _place = self.place(url, limits).await;
-            let document = within(patience, fetcher.visit(url)).await?;
+            let document = self.visit(url, fetcher, limits, patience, async || fetcher.visit(url).await).await?;
             let page = Page { body: document.body, content_type: document.content_type, url: document.final_url };
             let bytes = page.body.len();
             Ok((page, bytes))
@@ -87,8 +88,8 @@ impl Articles {
         patience: Duration,
     ) -> Result<(), Failure> {
         let fetch = async || {
-            let _place = self.place(url, limits).await;
-            let media_type: Rc<str> = within(patience, fetcher.media_type(url)).await?.into();
+            let visit = self.visit(url, fetcher, limits, patience, async || fetcher.media_type(url).await);
+            let media_type: Rc<str> = visit.await?.into();
             let bytes = media_type.len();
             Ok((media_type, bytes))
         };
@@ -97,6 +98,22 @@ impl Articles {
             true => Ok(()),
             false => Err(Failure::fatal(ErrorKind::Malformed, format!("{media_type:?} is no image"))),
         }
+    }
+
+    /// One request, its name looked up before it takes a place. Our own limits are no answer: it is made again.
+    async fn visit<T>(
+        &self,
+        url: &Url,
+        fetcher: &Fetcher,
+        limits: &Limits,
+        patience: Duration,
+        request: impl AsyncFn() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let looking_up = Instant::now();
+        within(patience, patiently(async || fetcher.resolve(Some(url)).await)).await?;
+        let left = patience.saturating_sub(looking_up.elapsed());
+        let _place = self.place(url, limits).await;
+        within(left, patiently(request)).await
     }
 
     /// Waits for a place at the host, then for one among all attempts.
@@ -116,6 +133,15 @@ impl Articles {
         let semaphore = Arc::new(Semaphore::new(PER_HOST));
         hosts.insert(host.to_owned(), Arc::downgrade(&semaphore));
         semaphore
+    }
+}
+
+async fn patiently<T>(request: impl AsyncFn() -> Result<T, Failure>) -> Result<T, Failure> {
+    loop {
+        match request().await {
+            Err(failure) if failure.kind == ErrorKind::Limits => tokio::time::sleep(LIMITS_AGAIN).await,
+            outcome => return outcome,
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use slog::{Logger, error, info, warn};
 use crate::{
     actors::messages::{
         Configured, DaemonReported, DeliveryReported, GetHealth, GetHealthSummary, GetSourceHealth, HealthAnswer,
-        OutageBegan, OutageEnded, SourcePolled, SourceScheduled, Stop,
+        LimitReached, OutageBegan, OutageEnded, SourcePolled, SourceScheduled, Stop,
     },
     health::{
         body::Body,
@@ -24,7 +24,7 @@ use crate::{
         report::{HealthSummary, SourceReport, Status},
         state::HealthState,
     },
-    model::Name,
+    model::{ErrorKind, Name},
     store::{Store, StoreError},
 };
 
@@ -207,6 +207,16 @@ impl Handler<SourceScheduled> for HealthActor {
 
     fn handle(&mut self, scheduled: SourceScheduled, _: &mut Self::Context) {
         self.state.scheduled(&scheduled);
+    }
+}
+
+impl Handler<LimitReached> for HealthActor {
+    type Result = ();
+
+    fn handle(&mut self, LimitReached { message }: LimitReached, _: &mut Self::Context) {
+        if self.state.limited(&message, Timestamp::now()) {
+            warn!(self.seat.log, "requests wait: {message}"; "kind" => ErrorKind::Limits.to_string());
+        }
     }
 }
 

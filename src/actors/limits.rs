@@ -1,20 +1,28 @@
 //! Places for attempts: so many over all sources, and so many for one host. Turns for taking pages apart.
 
-use std::{cell::RefCell, collections::HashMap, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::config::Concurrency;
+use crate::{config::Concurrency, fetch::descriptors};
 
 /// Pages taken apart at a time, whichever source they are of: each may take sixty megabytes, and commonly takes
 /// milliseconds.
 const PARSERS: usize = 1;
+/// While our own limits hold attempts back, it is said so often.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// Shared by the sources of one arbiter.
 #[derive(Debug)]
 pub struct Limits {
     places: RefCell<Places>,
     parsers: Arc<Semaphore>,
+    told_exhausted: Cell<Option<Instant>>,
 }
 
 #[derive(Debug)]
@@ -37,14 +45,27 @@ pub struct Place {
 }
 
 impl Limits {
-    /// As `[fetch]` has them.
+    /// As `[fetch]` has them, and no more than the limit of open files allows.
     pub fn new(concurrency: Concurrency) -> Self {
-        Self { places: RefCell::new(Places::new(concurrency)), parsers: Arc::new(Semaphore::new(PARSERS)) }
+        Self {
+            places: RefCell::new(Places::new(concurrency)),
+            parsers: Arc::new(Semaphore::new(PARSERS)),
+            told_exhausted: Cell::default(),
+        }
     }
 
     /// As `[fetch]` has them now. Attempts in flight keep the places that they have.
     pub fn configure(&self, concurrency: Concurrency) {
         *self.places.borrow_mut() = Places::new(concurrency);
+    }
+
+    /// Notes that our own limits kept an attempt from being made. True: it is time to say so.
+    pub fn exhausted(&self) -> bool {
+        let due = self.told_exhausted.get().is_none_or(|told| told.elapsed() >= TELL_EVERY);
+        if due {
+            self.told_exhausted.set(Some(Instant::now()));
+        }
+        due
     }
 
     /// Waits for the turn to take a page apart.
@@ -70,7 +91,8 @@ impl Places {
     fn new(concurrency: Concurrency) -> Self {
         let per_host =
             (concurrency.per_host > 0).then(|| PerHost { limit: concurrency.per_host, hosts: HashMap::new() });
-        Self { total: Arc::new(Semaphore::new(concurrency.total.clamp(1, Semaphore::MAX_PERMITS))), per_host }
+        let total = concurrency.total.min(descriptors::places()).clamp(1, Semaphore::MAX_PERMITS);
+        Self { total: Arc::new(Semaphore::new(total)), per_host }
     }
 
     fn semaphores(&mut self, host: &str) -> (Option<Arc<Semaphore>>, Arc<Semaphore>) {

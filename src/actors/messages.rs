@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use actix::Message;
 
 pub use crate::health::event::{
-    Configured, ConfiguredSource, DaemonReported, DeliveryReported, DestinationState, PollOutcome, SourcePolled,
-    SourceScheduled,
+    Configured, ConfiguredSource, DaemonReported, DeliveryReported, DestinationState, LimitReached, PollOutcome,
+    SourcePolled, SourceScheduled,
 };
 use crate::{
     config::DiscordLimits,
@@ -20,11 +20,12 @@ use crate::{
 
 // What Health is told are values of its own; here they become messages:
 // App → Health: `DaemonReported`; Supervisor → Health: `SourcePolled`, `Configured`; Source → Health: `SourceScheduled`;
+// Source → Health: `LimitReached`, at most once a second;
 // Delivery → Health: `DeliveryReported`, after each change of what `/health` shows of it.
 macro_rules! told {
     ($($event:ty),*) => {$(impl Message for $event { type Result = (); })*};
 }
-told!(SourcePolled, SourceScheduled, Configured, DeliveryReported, DaemonReported);
+told!(SourcePolled, SourceScheduled, Configured, DeliveryReported, DaemonReported, LimitReached);
 
 /// Supervisor → Delivery: something was queued for it.
 #[derive(Debug, Clone, Copy, Message)]

@@ -16,7 +16,7 @@ use actix::{
 };
 use futures_util::FutureExt;
 use jiff::Timestamp;
-use rand::{SeedableRng, rngs::SmallRng};
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use slog::{Logger, info, o, warn};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
@@ -27,7 +27,7 @@ use crate::{
         enrich::{Missed, Visitor},
         limits::Limits,
         messages::{
-            AppraiseDocument, ChildId, Hold, PollFinished, PollNow, PollOutcome, Release, SourcePolled,
+            AppraiseDocument, ChildId, Hold, LimitReached, PollFinished, PollNow, PollOutcome, Release, SourcePolled,
             SourceScheduled, Stop, StoreDocument,
         },
     },
@@ -49,6 +49,8 @@ use crate::{
 
 /// Feeds above this, and all pages and JSON, are read on another thread, so that no source waits for them.
 const INLINE_READ: usize = 256 * 1024;
+/// How soon an attempt that our own limits prevented is made again.
+const LIMITS_AGAIN: Duration = Duration::from_secs(1);
 
 /// Whom a source speaks to.
 pub struct Ears {
@@ -60,6 +62,8 @@ pub struct Ears {
     pub results: Recipient<PollFinished>,
     /// Where schedules are told.
     pub schedule: Recipient<SourceScheduled>,
+    /// Who hears that our own limits hold attempts back.
+    pub limits: Recipient<LimitReached>,
 }
 
 /// What a source is made of.
@@ -174,6 +178,7 @@ impl SourceActor {
             limits: self.limits.clone(),
             pages: self.pages.clone(),
             enricher: self.enricher.clone(),
+            ears: self.ears.clone(),
             window: self.window.clone(),
             read: self.read,
             attempts,
@@ -404,6 +409,7 @@ struct Poll {
     limits: Rc<Limits>,
     pages: SavedPages,
     enricher: Option<Rc<Enricher>>,
+    ears: Rc<Ears>,
     window: Arc<Window>,
     read: Read,
     attempts: u32,
@@ -444,12 +450,20 @@ impl Poll {
         let mut attempt = 0;
         let mut started = None;
         loop {
-            // waiting for a place counts neither for the attempt's deadline nor as its start
-            let place = self.limits.place(self.source.url.host_str().unwrap_or_default()).await;
             attempt += 1;
-            let start = *started.get_or_insert_with(Timestamp::now);
-            let result = self.attempt().await;
-            drop(place);
+            let (began, looking_up) = (Timestamp::now(), Instant::now());
+            // before a place is taken: a name that hangs takes none from the others
+            let result = match self.fetcher.resolve(None).await {
+                Ok(()) => {
+                    let spent = looking_up.elapsed();
+                    // waiting for a place counts neither for the attempt's deadline nor as its start
+                    let _place = self.limits.place(self.source.url.host_str().unwrap_or_default()).await;
+                    started.get_or_insert_with(Timestamp::now);
+                    self.attempt(spent).await
+                }
+                Err(failure) => Err(failure),
+            };
+            let start = *started.get_or_insert(began);
             let failure = match result {
                 Ok(got) => {
                     let result = self.enriched(got).await;
@@ -457,6 +471,12 @@ impl Poll {
                 }
                 Err(failure) => failure,
             };
+            if failure.kind == ErrorKind::Limits {
+                // no attempt was made, and none of this is the source's fault
+                attempt -= 1;
+                self.wait_for_limits(failure).await;
+                continue;
+            }
             match self.poller.after_failure(attempt, self.attempts, &failure, &mut self.rng) {
                 Next::Retry(wait) => {
                     info!(self.log, "attempt failed, trying again: {}", failure.message; "kind" => failure.kind.to_string(),
@@ -468,10 +488,18 @@ impl Poll {
         }
     }
 
-    async fn attempt(&self) -> Result<Got, Failure> {
+    /// Our own limits keep the attempt from being made: waits until it may be possible.
+    async fn wait_for_limits(&mut self, failure: Failure) {
+        if self.limits.exhausted() {
+            self.ears.limits.do_send(LimitReached { message: failure.message });
+        }
+        tokio::time::sleep(LIMITS_AGAIN.mul_f64(self.rng.random_range(0.5..1.5))).await;
+    }
+
+    async fn attempt(&self, spent: Duration) -> Result<Got, Failure> {
         let record = &self.poller.record;
         let validators = Validators { etag: record.etag.as_deref(), last_modified: record.last_modified.as_deref() };
-        match self.fetcher.get(validators).await? {
+        match self.fetcher.get_after(spent, validators).await? {
             Answer::NotModified(_) => Ok(Got::NotModified),
             Answer::Gone => Ok(Got::Gone),
             Answer::Document(document) => self.read(document).await,

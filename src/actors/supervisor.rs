@@ -31,8 +31,8 @@ use crate::{
         delivery::DeliveryActor,
         limits::Limits,
         messages::{
-            Configured, ConfiguredSource, DeliveryReported, GetLiveness, GetReadiness, Ping, SourcePolled,
-            SourceScheduled,
+            Configured, ConfiguredSource, DeliveryReported, GetLiveness, GetReadiness, LimitReached, Ping,
+            SourcePolled, SourceScheduled,
         },
         source,
     },
@@ -64,6 +64,8 @@ pub struct Health {
     pub configured: Recipient<Configured>,
     /// States of destinations.
     pub delivery: Recipient<DeliveryReported>,
+    /// Our own limits.
+    pub limits: Recipient<LimitReached>,
 }
 
 /// What the Supervisor is made of.

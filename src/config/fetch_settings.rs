@@ -107,7 +107,8 @@ impl FetchSettings {
         );
         set_own(request, |own| &mut own.keep_alive, table.get("keep_alive").and_then(|value| value.flag()));
         set_own(request, |own| &mut own.user_agent, table.get("user_agent").and_then(|value| user_agent(&value)));
-        set_own(request, |own| &mut own.proxy, table.get("proxy").and_then(|value| proxy(&value, secrets)));
+        let via = table.get("proxy");
+        set_own(request, |own| &mut own.proxy, via.as_ref().and_then(|value| proxy(value, secrets)));
         set_own(
             request,
             |own| &mut own.extra_roots,
@@ -115,6 +116,12 @@ impl FetchSettings {
         );
         let private = table.get("allow_private_addresses").and_then(|value| value.flag());
         set_own(request, |own| &mut own.allow_private_addresses, private);
+        if let Some(value) = via.filter(|_| request.proxy.is_some() && !request.allow_private_addresses) {
+            value.warn(
+                "names are resolved by the proxy, so that private addresses behind them cannot be refused here: have \
+                 the proxy refuse them, or set allow_private_addresses = true if it may reach them",
+            );
+        }
 
         set(&mut self.encoding, table.get("encoding").and_then(|value| encoding(&value)));
         set(&mut self.backfill, table.get("backfill").and_then(|value| backfill(&value)));

@@ -4,23 +4,42 @@ use std::{io, net::IpAddr, time::Duration};
 
 use rustls::Error as TlsError;
 
+use rustix::io::Errno;
+
+use super::{descriptors, resolve::Trouble};
 use crate::model::{ErrorKind, Failure};
 
-/// ECONNRESET, ETIMEDOUT.
-const RESET: i32 = 104;
-const TIMED_OUT: i32 = 110;
+const RESET: i32 = Errno::CONNRESET.raw_os_error();
+const TIMED_OUT: i32 = Errno::TIMEDOUT.raw_os_error();
+/// What the system says when this process, or this machine, has used something up: descriptors, memory, threads.
+const EXHAUSTED: [i32; 5] = [
+    Errno::MFILE.raw_os_error(),
+    Errno::NFILE.raw_os_error(),
+    Errno::NOBUFS.raw_os_error(),
+    Errno::NOMEM.raw_os_error(),
+    Errno::AGAIN.raw_os_error(),
+];
+
+/// Whether the fault is our own limit, and no peer's.
+pub(super) fn is_exhausted(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|code| EXHAUSTED.contains(&code))
+}
 
 /// A fault of one exchange, as the code that meets it knows it.
 #[derive(Debug)]
 pub(super) enum Fault {
     /// The name did not resolve.
-    Dns(io::Error),
+    Dns(Trouble),
     /// … not in time.
     DnsTimeout,
     /// The name has no address.
     NoAddress,
     /// Every address is one that may not be asked.
     Blocked(IpAddr),
+    /// The name means a network of our own, and the proxy would resolve it.
+    BlockedName(String),
+    /// All descriptors for lookups were taken for too long.
+    NoLookup,
     /// No connection to any address.
     Connect(io::Error),
     /// … not in time.
@@ -45,17 +64,44 @@ impl Fault {
     /// The failure of an exchange with `peer` (`host:port`).
     pub(super) fn failure(&self, peer: &str) -> Failure {
         let (kind, retry, what) = self.parts();
-        Failure { kind, message: format!("{what} ({peer})"), retry, retry_after: None }
+        // our own limits have nothing to do with the peer
+        let message = if self.is_our_own() { what } else { format!("{what} ({peer})") };
+        Failure { kind, message, retry, retry_after: None }
+    }
+
+    /// What happened, in words.
+    pub(super) fn message(&self) -> String {
+        self.parts().2
+    }
+
+    /// Whether our own limits are the cause.
+    pub(super) fn is_our_own(&self) -> bool {
+        match self {
+            Self::NoLookup => true,
+            Self::Connect(error) | Self::Io(error) | Self::Tls(error) => is_exhausted(error),
+            Self::Dns(Trouble::Io(error)) => is_exhausted(error),
+            _ => false,
+        }
     }
 
     fn parts(&self) -> (ErrorKind, bool, String) {
         use ErrorKind as Kind;
         match self {
-            Self::Dns(error) => (Kind::Dns, true, format!("the name does not resolve: {}", reason(error))),
+            Self::NoLookup => {
+                let what = format!("no file descriptors left for lookups ({})", descriptors::limit());
+                (Kind::Limits, true, what)
+            }
+            Self::Connect(error) | Self::Io(error) | Self::Tls(error) if is_exhausted(error) => limits(error),
+            Self::Dns(Trouble::Io(error)) if is_exhausted(error) => limits(error),
+            Self::Dns(trouble) => (Kind::Dns, true, format!("the name does not resolve: {trouble}")),
             Self::DnsTimeout => (Kind::Dns, true, "the name did not resolve in time".into()),
             Self::NoAddress => (Kind::Dns, true, "the name has no address".into()),
             Self::Blocked(address) => {
                 (Kind::BlockedAddress, false, format!("{address} is not a global address, and only those are allowed"))
+            }
+            Self::BlockedName(name) => {
+                let what = "is a name of a network of our own, and only global addresses are allowed";
+                (Kind::BlockedAddress, false, format!("{name} {what}"))
             }
             Self::ConnectTimeout => (Kind::ConnectTimeout, true, "no connection in time".into()),
             Self::Connect(error) => {
@@ -75,6 +121,16 @@ impl Fault {
             Self::TooLarge(limit) => (Kind::TooLarge, false, format!("the answer has more than {limit} bytes")),
         }
     }
+}
+
+/// Our own limit, as the operator knows it.
+fn limits(error: &io::Error) -> (ErrorKind, bool, String) {
+    let message = match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::MFILE) => format!("no file descriptors left ({})", descriptors::limit()),
+        Some(Errno::NFILE) => "the machine has no file descriptors left".into(),
+        _ => reason(error),
+    };
+    (ErrorKind::Limits, true, message)
 }
 
 /// A handshake that was broken off may succeed the next time; a certificate that does not verify will not.
@@ -131,6 +187,21 @@ mod tests {
         for fault in [Fault::Connect(reset()), Fault::Tls(reset()), Fault::Io(reset())] {
             assert_eq!(told(fault), ("connection_reset".into(), true));
         }
+    }
+
+    #[test]
+    fn our_own_limits_are_no_fault_of_a_peers() {
+        for code in EXHAUSTED {
+            let error = || io::Error::from_raw_os_error(code);
+            let lookup = Fault::Dns(Trouble::Io(error().into()));
+            for fault in [Fault::Connect(error()), Fault::Tls(error()), Fault::Io(error()), lookup] {
+                assert!(fault.is_our_own());
+                assert_eq!(told(fault), ("limits".into(), true), "{code}");
+            }
+        }
+        let refused = Fault::Connect(io::Error::from_raw_os_error(111));
+        assert!(!refused.is_our_own());
+        assert_eq!(told(refused), ("connect_refused".into(), true));
     }
 
     #[test]

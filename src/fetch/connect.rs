@@ -2,7 +2,7 @@
 //!
 //! What was resolved is what is vetted and what is dialled, so that a name cannot change its address in
 //! between; the peer of the open socket is vetted once more. Through a proxy only literal addresses can be
-//! vetted: names are resolved there.
+//! vetted, and names that mean a network of our own whatever they resolve to: names are resolved there.
 
 use std::{
     io,
@@ -14,13 +14,19 @@ use std::{
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::{
-    net::{TcpStream, lookup_host},
+    net::TcpStream,
     time::{Instant, timeout, timeout_at},
 };
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
-use super::{classify::Fault, guard, proxy::Proxy, transport::Transport};
+use super::{
+    classify::{Fault, is_exhausted},
+    descriptors, guard,
+    proxy::Proxy,
+    resolve::{self, Trouble},
+    transport::Transport,
+};
 
 /// How connections are made.
 pub(super) struct Dialer {
@@ -31,6 +37,17 @@ pub(super) struct Dialer {
     pub(super) connect_timeout: Duration,
     /// Whether only global addresses may be reached.
     pub(super) guarded: bool,
+    /// For whom names are looked up.
+    pub(super) asker: Asker,
+}
+
+/// Who needs an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// A source: all of them share the descriptors for lookups.
+    Source,
+    /// A destination: never waits for sources.
+    Destination,
 }
 
 impl Dialer {
@@ -40,10 +57,8 @@ impl Dialer {
         let stream = match &self.proxy {
             None => self.direct(&host, port).await?,
             Some(proxy) => {
-                if let Some(address) = literal(&host) {
-                    self.vet(address)?;
-                }
-                proxy.tunnel(&host, port, self.connect_timeout).await?
+                self.vet_unresolved(&host)?;
+                proxy.tunnel(&host, port, self.connect_timeout, self.asker).await?
             }
         };
         if url.scheme() != "https" {
@@ -55,12 +70,24 @@ impl Dialer {
         Ok(Transport::Tls(Box::new(stream.map_err(Fault::Tls)?)))
     }
 
+    /// Looks the name up that a request for `url` begins with, so that the answer is at hand when the request is made.
+    pub(super) async fn resolve(&self, url: &Url) -> Result<(), Fault> {
+        let (host, port) = endpoint(url)?;
+        match &self.proxy {
+            None => resolve(&host, port, self.connect_timeout, self.asker).await.map(drop),
+            Some(proxy) => {
+                self.vet_unresolved(&host)?;
+                proxy.resolve(self.connect_timeout, self.asker).await
+            }
+        }
+    }
+
     async fn direct(&self, host: &Host<&str>, port: u16) -> Result<TcpStream, Fault> {
         if let Some(address) = literal(host) {
             self.vet(address)?;
             return self.connect(&[SocketAddr::new(address, port)]).await;
         }
-        let resolved = resolve(host, port, self.connect_timeout).await?;
+        let resolved = resolve(host, port, self.connect_timeout, self.asker).await?;
         let mut refused = None;
         let mut usable = Vec::with_capacity(resolved.len());
         for address in resolved {
@@ -84,21 +111,47 @@ impl Dialer {
         Ok(stream)
     }
 
+    /// What can be said of a host that somebody else resolves.
+    fn vet_unresolved(&self, host: &Host<&str>) -> Result<(), Fault> {
+        match host {
+            Host::Domain(name) if self.guarded && guard::is_local_name(name) => {
+                Err(Fault::BlockedName((*name).to_owned()))
+            }
+            host => literal(host).map_or(Ok(()), |address| self.vet(address)),
+        }
+    }
+
     fn vet(&self, address: IpAddr) -> Result<(), Fault> {
         if self.guarded && !guard::is_global(address) { Err(Fault::Blocked(address)) } else { Ok(()) }
     }
 }
 
-/// The name's addresses, in the resolver's order.
-pub(super) async fn resolve(host: &Host<&str>, port: u16, limit: Duration) -> Result<Vec<SocketAddr>, Fault> {
-    if let Some(address) = literal(host) {
-        return Ok(vec![SocketAddr::new(address, port)]);
-    }
-    let name = host.to_string();
-    match timeout(limit, lookup_host((name.as_str(), port))).await {
+/// The host's addresses, in the resolver's order. An address needs no lookup.
+pub(super) async fn resolve(
+    host: &Host<&str>,
+    port: u16,
+    limit: Duration,
+    asker: Asker,
+) -> Result<Vec<SocketAddr>, Fault> {
+    let name = match host {
+        Host::Domain(name) => *name,
+        Host::Ipv4(address) => return Ok(vec![SocketAddr::new((*address).into(), port)]),
+        Host::Ipv6(address) => return Ok(vec![SocketAddr::new((*address).into(), port)]),
+    };
+    let _sockets = match asker {
+        // to wait for our own descriptors is no fault of the name server's
+        Asker::Source => match timeout(limit, descriptors::for_lookup(resolve::sockets())).await {
+            Ok(permit) => permit,
+            Err(_) => return Err(Fault::NoLookup),
+        },
+        Asker::Destination => None,
+    };
+    // boxed: it is large, and most attempts need none
+    match timeout(limit, Box::pin(resolve::lookup(name))).await {
         Err(_) => Err(Fault::DnsTimeout),
-        Ok(Err(error)) => Err(Fault::Dns(error)),
-        Ok(Ok(addresses)) => Ok(addresses.collect()),
+        Ok(Err(Trouble::NoAddress)) => Err(Fault::NoAddress),
+        Ok(Err(trouble)) => Err(Fault::Dns(trouble)),
+        Ok(Ok(addresses)) => Ok(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect()),
     }
 }
 
@@ -113,6 +166,7 @@ pub(super) async fn connect_any(addresses: &[SocketAddr], limit: Duration) -> Re
         let until = now + deadline.saturating_duration_since(now) / left;
         match timeout_at(until, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) if is_exhausted(&error) => return Err(Fault::Connect(error)),
             Ok(Err(error)) => fault = Fault::Connect(error),
             Err(_) => fault = Fault::ConnectTimeout,
         }

@@ -15,6 +15,16 @@ pub(super) fn is_global(address: IpAddr) -> bool {
     }
 }
 
+/// Names that mean this machine or a network of our own, whoever resolves them: RFC 6761, RFC 6762, RFC 8375, the
+/// top-level domains set aside for such networks, and names without a dot. Where a proxy resolves names, nothing
+/// else is known of them.
+pub(super) fn is_local_name(name: &str) -> bool {
+    const LOCAL: [&str; 8] = ["localhost", "localdomain", "local", "internal", "home.arpa", "lan", "home", "corp"];
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let is_under = |domain: &str| name.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    !name.contains('.') || LOCAL.into_iter().any(is_under)
+}
+
 fn is_global_v4(address: Ipv4Addr) -> bool {
     !matches!(
         address.octets(),
@@ -56,6 +66,33 @@ fn is_global_v6(address: Ipv6Addr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_networks_of_our_own_are_told_by_their_ends() {
+        for local in [
+            "localhost",
+            "LOCALHOST",
+            "localhost.",
+            "a.b.localhost",
+            "printer.local",
+            "printer.Local.",
+            "metadata.google.internal",
+            "nas.home.arpa",
+            "home.arpa",
+            "localhost.localdomain",
+            "router",
+            "router.",
+            "",
+            "nas.lan",
+        ] {
+            assert!(is_local_name(local), "{local}");
+        }
+        for global in
+            ["feed.example", "local.example", "notlocalhost.example", "mylocal.org.", "home.arpa.example", "xlocal.de"]
+        {
+            assert!(!is_local_name(global), "{global}");
+        }
+    }
 
     #[test]
     fn only_global_unicast_addresses_are_global() {

@@ -2,7 +2,7 @@
 //!
 //! The proxy resolves the target's name. Whatever goes wrong up to the open tunnel is the kind `proxy`.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use tokio::{
@@ -14,7 +14,7 @@ use url::{Host, Url};
 
 use super::{
     classify::Fault,
-    connect::{connect_any, endpoint, resolve},
+    connect::{Asker, connect_any, endpoint, resolve},
     headers::percent_decoded,
 };
 
@@ -32,8 +32,14 @@ impl Proxy {
     }
 
     /// Opens a tunnel to the target; reaching the proxy takes at most `limit`, and the negotiation as much.
-    pub(super) async fn tunnel(&self, host: &Host<&str>, port: u16, limit: Duration) -> Result<TcpStream, Fault> {
-        let mut stream = self.reach(limit).await?;
+    pub(super) async fn tunnel(
+        &self,
+        host: &Host<&str>,
+        port: u16,
+        limit: Duration,
+        asker: Asker,
+    ) -> Result<TcpStream, Fault> {
+        let mut stream = self.reach(limit, asker).await?;
         let negotiation = async {
             match self.0.scheme() {
                 "http" => connect(&mut stream, host, port, self.credentials()).await,
@@ -47,21 +53,24 @@ impl Proxy {
         Ok(stream)
     }
 
-    async fn reach(&self, limit: Duration) -> Result<TcpStream, Fault> {
-        let reached = async {
-            // url knows no default port for socks5
-            let proxy_port = self.0.port_or_known_default().unwrap_or(1080);
-            let proxy_host = match self.0.host() {
-                Some(host) => host,
-                None => endpoint(&self.0)?.0,
-            };
-            let addresses = resolve(&parsed(proxy_host), proxy_port, limit).await?;
-            connect_any(&addresses, limit).await
+    /// Looks the proxy's own name up.
+    pub(super) async fn resolve(&self, limit: Duration, asker: Asker) -> Result<(), Fault> {
+        self.addresses(limit, asker).await.map(drop).map_err(of_proxy)
+    }
+
+    async fn addresses(&self, limit: Duration, asker: Asker) -> Result<Vec<SocketAddr>, Fault> {
+        // url knows no default port for socks5
+        let port = self.0.port_or_known_default().unwrap_or(1080);
+        let host = match self.0.host() {
+            Some(host) => host,
+            None => endpoint(&self.0)?.0,
         };
-        let stream = reached.await.map_err(|fault| {
-            let failure = fault.failure("proxy");
-            Fault::Proxy(failure.message.trim_end_matches(" (proxy)").to_owned())
-        })?;
+        resolve(&parsed(host), port, limit, asker).await
+    }
+
+    async fn reach(&self, limit: Duration, asker: Asker) -> Result<TcpStream, Fault> {
+        let reached = async { connect_any(&self.addresses(limit, asker).await?, limit).await };
+        let stream = reached.await.map_err(of_proxy)?;
         stream.set_nodelay(true).map_err(Fault::Io)?;
         Ok(stream)
     }
@@ -71,6 +80,14 @@ impl Proxy {
         let password = self.0.password().unwrap_or_default();
         (!self.0.username().is_empty() || !password.is_empty())
             .then(|| (percent_decoded(self.0.username()), percent_decoded(password)))
+    }
+}
+
+/// What kept us from reaching the proxy is its fault, but for what is our own.
+fn of_proxy(fault: Fault) -> Fault {
+    match fault.message() {
+        _ if fault.is_our_own() => fault,
+        message => Fault::Proxy(message),
     }
 }
 

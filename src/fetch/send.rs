@@ -22,7 +22,7 @@ use crate::{
 
 use super::{
     classify::Fault,
-    connect::Dialer,
+    connect::{Asker, Dialer},
     exchange::{Request, exchange},
     peer,
     transport::Transport,
@@ -76,7 +76,13 @@ pub struct SendFailure {
 /// # Errors
 /// Whatever kept a whole answer from coming; a status is never an error here.
 pub async fn send(request: Outgoing, tls: &Arc<ClientConfig>) -> Result<Reply, SendFailure> {
-    let dialer = Dialer { tls: Arc::clone(tls), proxy: None, connect_timeout: request.connect_timeout, guarded: false };
+    let dialer = Dialer {
+        tls: Arc::clone(tls),
+        proxy: None,
+        connect_timeout: request.connect_timeout,
+        guarded: false,
+        asker: Asker::Destination,
+    };
     let dial = async { dialer.dial(&request.url).await };
     run(&request, dial).await
 }

@@ -59,6 +59,13 @@ pub struct SourceScheduled {
     pub gone: bool,
 }
 
+/// Our own limits (open files, memory) kept an attempt from being made; it will be made again.
+#[derive(Debug, Clone)]
+pub struct LimitReached {
+    /// Which, in words.
+    pub message: String,
+}
+
 /// The sources and destinations that exist now (start, reload).
 #[derive(Debug, Clone)]
 pub struct Configured {

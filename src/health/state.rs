@@ -13,6 +13,7 @@ use super::{
     event::{
         Configured, ConfiguredSource, DaemonReported, DeliveryReported, PollOutcome, SourcePolled, SourceScheduled,
     },
+    limits::OwnLimits,
     outage::{Change, Outage},
     report::{DestinationStatus, HealthReport, HealthSummary, Network, SourceReport, SourceStatus, StoreReport},
     source::SourceHealth,
@@ -30,6 +31,7 @@ pub struct HealthState {
     pub(super) sources: BTreeMap<Name, SourceHealth>,
     pub(super) destinations: BTreeMap<Name, Option<DeliveryReported>>,
     pub(super) outage: Outage,
+    pub(super) limits: OwnLimits,
     /// What is wrong with the daemon itself.
     pub(super) faults: Vec<String>,
 }
@@ -42,8 +44,14 @@ impl HealthState {
             sources: BTreeMap::new(),
             destinations: BTreeMap::new(),
             outage: Outage::default(),
+            limits: OwnLimits::default(),
             faults: Vec::new(),
         }
+    }
+
+    /// Our own limits held an attempt back. True if that is news.
+    pub fn limited(&mut self, message: &str, at: Timestamp) -> bool {
+        self.limits.reached(message, at)
     }
 
     /// These exist now. What is known of the rest is dropped.
@@ -85,7 +93,7 @@ impl HealthState {
                 counters.failed(polled.ended, failure);
                 // a fault of our own says nothing about any network
                 return match failure.kind {
-                    ErrorKind::Store | ErrorKind::Panic => Change::None,
+                    ErrorKind::Store | ErrorKind::Limits | ErrorKind::Panic => Change::None,
                     kind => {
                         let network = kind.is_network();
                         self.outage.failed(&polled.source, &source.host, source.interval, network, polled.ended)

@@ -114,6 +114,9 @@ impl HealthState {
         if outage {
             verdict.down("network: outage, every source fails; one is tried every 30 s".into());
         }
+        if let Some(reason) = self.limits.reason(now) {
+            verdict.degraded(format!("limits: {reason}"));
+        }
         self.judge_sources(now, &mut verdict);
         let mut destinations = BTreeMap::new();
         for (name, known) in &self.destinations {

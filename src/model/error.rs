@@ -52,6 +52,8 @@ pub enum ErrorKind {
     Panic,
     /// Our own store failed; counts for no source's breaker.
     Store,
+    /// Our own limits (open files, memory) kept a request from being made; counts for no source's breaker.
+    Limits,
 }
 
 impl ErrorKind {
@@ -76,7 +78,13 @@ impl ErrorKind {
         ("selector", ErrorKind::Selector),
         ("panic", ErrorKind::Panic),
         ("store", ErrorKind::Store),
+        ("limits", ErrorKind::Limits),
     ];
+
+    /// Whether the fault is of this daemon or its machine: nothing follows from it for a source.
+    pub fn is_ours(self) -> bool {
+        matches!(self, Self::Store | Self::Limits)
+    }
 
     /// Whether the fault may lie in our own network rather than with the source: the kinds from which
     /// an outage is told (`network: outage`).

@@ -461,6 +461,46 @@ async fn proxies_are_spoken_to_in_their_language_and_resolve_the_names() {
 }
 
 #[actix_rt::test]
+async fn no_proxy_is_asked_for_names_of_our_own_network() {
+    let farm = Farm::start();
+    let feed = feed(&farm);
+    let port = farm.address().port();
+    for protocol in [Protocol::Connect, Protocol::Socks5] {
+        let proxy = Proxy::start(protocol, None);
+        let proxied = || Some(Secret::new(Url::parse(&proxy.url("")).unwrap()));
+        let guarded = RequestSettings { proxy: proxied(), allow_private_addresses: false, ..settings() };
+        let blocked = ("blocked_address".to_owned(), false);
+        let local = [
+            "localhost",
+            "LOCALHOST",
+            "localhost.",
+            "a.localhost",
+            "nas.local",
+            "x.internal.",
+            "nas.home.arpa",
+            "router",
+        ];
+        for host in local {
+            let url = format!("http://{host}:{port}/ann");
+            assert_eq!(kind(get(&url, guarded.clone()).await), blocked, "{host}");
+            let page = Url::parse(&url).unwrap();
+            let visit = fetcher("http://feed.example/", guarded.clone()).visit(&page).await;
+            assert_eq!(visit.unwrap_err().kind, ErrorKind::BlockedAddress, "{host}");
+        }
+        assert_eq!(proxy.targets(), Vec::<String>::new());
+        // nor where a redirect leads to one
+        feed.set_fault(Fault::Redirect(302, format!("http://localhost:{port}/ann")));
+        let url = format!("http://feed.example:{port}/ann");
+        assert_eq!(kind(get(&url, guarded.clone()).await), blocked);
+        assert_eq!(proxy.targets(), [format!("feed.example:{port}")]);
+        // unless such names are allowed
+        feed.set_fault(None);
+        let open = RequestSettings { proxy: proxied(), ..settings() };
+        document(get(&format!("http://localhost:{port}/ann"), open).await);
+    }
+}
+
+#[actix_rt::test]
 async fn a_proxy_that_cannot_be_used_is_the_proxys_fault() {
     let farm = Farm::start();
     let feed = feed(&farm);

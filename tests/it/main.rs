@@ -16,6 +16,8 @@ mod discord_fake;
 mod ends;
 mod enrich;
 mod fetch;
+mod few_files;
+mod names;
 mod new;
 mod pages;
 mod panic;

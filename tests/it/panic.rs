@@ -76,6 +76,7 @@ impl Parts {
                 scheduled: health.clone().recipient(),
                 configured: health.clone().recipient(),
                 delivery: health.clone().recipient(),
+                limits: health.clone().recipient(),
             },
             read,
             seed: 7,

@@ -12,6 +12,8 @@ use std::{
 
 use serde_json::Value;
 
+use super::names::{self, NameServer};
+
 /// Generous: a condition that holds ends the wait at once, and a slow machine is no failure.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -23,6 +25,10 @@ pub struct Daemon {
     stdout: Arc<Mutex<Vec<String>>>,
     stderr: Arc<Mutex<Vec<String>>>,
     readers: Vec<std::thread::JoinHandle<()>>,
+    /// Files that it sees in place of those of `/etc`.
+    etc: Option<PathBuf>,
+    /// How many files it may have open.
+    open_files: Option<u64>,
 }
 
 impl Daemon {
@@ -35,8 +41,24 @@ impl Daemon {
             stdout: Arc::default(),
             stderr: Arc::default(),
             readers: Vec::new(),
+            etc: None,
+            open_files: None,
         };
         daemon.configure(config);
+        daemon
+    }
+
+    /// A new one that asks this name server.
+    pub fn asking(names: &NameServer, config: &str) -> Self {
+        let mut daemon = Self::new(config);
+        daemon.etc = Some(names.etc().to_owned());
+        daemon
+    }
+
+    /// A new one that may have so many files open.
+    pub fn with_open_files(limit: u64, config: &str) -> Self {
+        let mut daemon = Self::new(config);
+        daemon.open_files = Some(limit);
         daemon
     }
 
@@ -78,7 +100,15 @@ impl Daemon {
     /// The program with this configuration and further arguments.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let Some(program) = option_env!("CARGO_BIN_EXE_kawaraban") else { panic!("only tests are told where it is") };
-        let mut command = Command::new(program);
+        let mut command = match (&self.etc, self.open_files) {
+            (Some(etc), _) => names::within(etc, program),
+            (None, Some(limit)) => {
+                let mut command = Command::new("prlimit");
+                command.arg(format!("--nofile={limit}:{limit}")).arg(program);
+                command
+            }
+            (None, None) => Command::new(program),
+        };
         command.arg("--config").arg(self.config()).args(arguments).stdin(Stdio::null());
         for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "STATE_DIRECTORY", "JOURNAL_STREAM", "KAWARABAN_CONFIG"] {
             command.env_remove(name);
@@ -154,6 +184,11 @@ impl Daemon {
     /// Whether it still runs.
     pub fn runs(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
+    }
+
+    /// Threads of the process.
+    pub fn threads(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().count()
     }
 
     /// Resident memory in kB.

@@ -6,6 +6,7 @@ pub mod daemon;
 pub mod discord;
 pub mod disk;
 pub mod farm;
+pub mod names;
 pub mod receiver;
 pub mod shim;
 pub mod wire;

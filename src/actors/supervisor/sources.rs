@@ -184,6 +184,7 @@ impl Supervisor {
                 documents: ctx.address().recipient(),
                 results: ctx.address().recipient(),
                 schedule: self.seat.health.scheduled.clone(),
+                limits: self.seat.health.limits.clone(),
             })
         });
         ears.clone()
