@@ -39,6 +39,9 @@ use crate::{
 /// Everything has ended this long after SIGTERM, or is left as it is.
 const END_WITHIN: Duration = Duration::from_secs(4);
 
+/// Threads for what would hold the actors up: bodies taken apart, files read.
+const BLOCKING: usize = 16;
+
 /// Reads the configuration again, for SIGHUP. `Err` holds the faults, ready to be shown.
 pub type ReadConfig = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
@@ -62,7 +65,15 @@ pub fn run(config: Config, read_config: ReadConfig, asked: watch::Receiver<Asked
         }
     };
     let serving = serve(Arc::new(config), read_config, store, asked, log.clone());
-    let system = actix::System::new();
+    // what blocks is work of milliseconds (bodies, pages); the default of 512 threads is beyond what a unit allows
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING).build();
+    let system = match runtime {
+        Ok(runtime) => actix::System::with_tokio_rt(|| runtime),
+        Err(error) => {
+            crit!(log, "cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     // a task among others: the future given to `block_on` would be polled whenever anything happens
     let ended = system.block_on(async { actix::spawn(serving).await });
     // dropping the runtime would wait for its threads, and reading a page may take seconds in one
