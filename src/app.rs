@@ -9,6 +9,7 @@ pub mod preview;
 pub mod send_test;
 pub mod signals;
 pub mod store_stats;
+pub mod table;
 pub mod telemetry;
 
 use std::{process::ExitCode, rc::Rc, sync::Arc, time::Duration};

@@ -10,6 +10,7 @@ mod parse;
 mod report;
 mod settings;
 mod status;
+mod store_stats;
 
 use std::{io, process::ExitCode};
 
@@ -17,9 +18,12 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 
 pub use arguments::{Arguments, Command, Global, StoreCommand};
 
-use crate::app::{
-    self,
-    signals::{self, Taken},
+use crate::{
+    app::{
+        self,
+        signals::{self, Taken},
+    },
+    config::load::Needed,
 };
 
 /// Invalid configuration, or wrong usage.
@@ -69,18 +73,15 @@ fn dispatch(arguments: Arguments, mut signals: io::Result<Taken>) -> ExitCode {
         Command::Parse { json, base, content_type, files } => {
             Ok(parse::run(&files, &parse::Options { json, base, content_type }))
         }
-        Command::Preview { source, json, from_saved } => settings::load(&global, true)
-            .map(|loaded| app::preview::run(&loaded.config, &source, app::preview::Options { json, from_saved })),
+        Command::Preview { source, json, from_saved } => settings::load_beside_unit(&global, Needed::Source(&source))
+            .map(|config| app::preview::run(&config, &source, app::preview::Options { json, from_saved })),
         Command::New { url, kind, allow_private_addresses, json } => {
             let kind = kind.map(Into::into);
             new::run(&global, &new::Options { url, kind, private: allow_private_addresses, json })
         }
-        Command::SendTest { destination } => {
-            settings::load(&global, true).map(|loaded| app::send_test::run(&loaded.config, &destination))
-        }
-        Command::Store { command: StoreCommand::Stats { json } } => {
-            settings::load(&global, false).map(|loaded| settings::store_stats(&loaded.config, json))
-        }
+        Command::SendTest { destination } => settings::load(&global, Needed::Destination(&destination))
+            .map(|loaded| app::send_test::run(&loaded.config, &destination)),
+        Command::Store { command: StoreCommand::Stats { json } } => store_stats::run(&global, json),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "kawaraban", &mut script);

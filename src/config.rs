@@ -29,6 +29,8 @@ pub struct Config {
     pub path: PathBuf,
     /// Where state is kept.
     pub state_dir: PathBuf,
+    /// Whether the file or `$STATE_DIRECTORY` names it; if not, it is the default.
+    pub state_dir_given: bool,
     /// Logging.
     pub log: Log,
     /// The daemon's own HTTP server.

@@ -2,14 +2,16 @@
 
 use std::{process::ExitCode, rc::Rc, sync::Arc};
 
-use anstyle::{AnsiColor, Style};
-use comfy_table::{Table, presets};
+use comfy_table::{Cell, Color};
 use futures_util::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::{
-    app::ask::{Asked, ask},
+    app::{
+        ask::{Asked, ask},
+        table::{self, Column, Overflow},
+    },
     config::{self, Config},
     fetch::Tls,
     model::ErrorKind,
@@ -110,24 +112,31 @@ fn progress(sources: usize) -> ProgressBar {
 }
 
 fn print(rows: &[Row]) {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(["", "SOURCE", "ITEMS", "FORMAT", "LATENCY", "ERROR", "NOTE"]);
-    for row in rows {
-        let colour = match (&row.kind, row.advice.is_empty()) {
-            (Some(_), _) => AnsiColor::Red,
-            (None, false) => AnsiColor::Yellow,
-            (None, true) => AnsiColor::Green,
+    const COLUMNS: [Column; 7] = [
+        Column::text(""),
+        Column::text("SOURCE"),
+        Column::number("ITEMS"),
+        Column::text("FORMAT").spare(2),
+        Column::number("LATENCY").spare(1),
+        Column::text("ERROR"),
+        Column::text("NOTE"),
+    ];
+    let cells = |row: &Row| {
+        let (mark, color) = match (&row.kind, row.advice.is_empty()) {
+            (Some(_), _) => ("✖", Color::Red),
+            (None, false) => ("▲", Color::Yellow),
+            (None, true) => ("●", Color::Green),
         };
-        let style = Style::new().fg_color(Some(colour.into()));
-        table.add_row([
-            format!("{style}●{style:#}"),
-            row.source.clone(),
-            row.items.map(|items| items.to_string()).unwrap_or_default(),
-            row.format.unwrap_or_default().to_owned(),
-            format!("{} ms", row.latency_ms),
-            row.kind.map(|kind| kind.to_string()).unwrap_or_default(),
-            row.note(),
-        ]);
-    }
-    anstream::println!("{table}");
+        vec![
+            Cell::new(mark).fg(color),
+            Cell::new(&row.source),
+            Cell::new(row.items.map(|items| items.to_string()).unwrap_or_default()),
+            Cell::new(row.format.unwrap_or_default()),
+            Cell::new(format!("{} ms", row.latency_ms)),
+            Cell::new(row.kind.map(|kind| kind.to_string()).unwrap_or_default()),
+            Cell::new(row.note()),
+        ]
+    };
+    let rows = rows.iter().map(cells).collect();
+    anstream::print!("{}", table::rendered(&COLUMNS, rows, Overflow::Wrap, table::terminal_width()));
 }

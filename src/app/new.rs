@@ -103,9 +103,11 @@ impl<'a> Look<'a> {
         let outcome = Outcome {
             url: order.url.clone(),
             seen: String::new(),
+            error_kind: None,
             candidates: Vec::new(),
             chosen: None,
             toml: None,
+            watched_by: None,
             items: Vec::new(),
             notes: Vec::new(),
         };
@@ -125,8 +127,9 @@ impl<'a> Look<'a> {
         match get(&fetcher).await {
             Ok(document) => self.look_at(document).await?,
             Err(failure) => {
-                self.outcome.seen = format!("not to be had: {failure}");
-                // who refuses a page may have a feed all the same
+                self.outcome.seen = format!("out of reach: {failure}");
+                self.outcome.error_kind = Some(failure.kind);
+                // a site that refuses its page may still have a feed
                 let refused = matches!(failure.kind, ErrorKind::Http(_) | ErrorKind::TooLarge);
                 if refused && matches!(self.order.kind, None | Some(Kind::Feed)) {
                     let feeds = self.feeds(discover::of_address(&self.order.url), true).await;

@@ -78,7 +78,8 @@ pub fn run(config: &Config, name: &str, options: Options) -> ExitCode {
     }
     let advice: String = read.advice.iter().map(|advice| format!("; {advice}")).collect();
     let left = if left > 0 { format!("; the pages of the {left} oldest were not visited") } else { String::new() };
-    anstream::eprintln!("{all} items, {kept_out} kept out by the filters{left}{advice}");
+    let items = if all == 1 { "item" } else { "items" };
+    anstream::eprintln!("{all} {items}, {kept_out} kept out by the filters{left}{advice}");
     ExitCode::SUCCESS
 }
 

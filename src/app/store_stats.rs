@@ -1,54 +1,75 @@
 //! `store stats`: what the state directory holds.
 
-use std::process::ExitCode;
+use std::{
+    fs, io,
+    os::unix::fs::{MetadataExt as _, lchown},
+    path::Path,
+};
+
+use slog::Logger;
 
 use crate::{
     config::Config,
-    store::{self, Store},
+    store::{self, StartError, Stats, Store},
 };
 
-/// Prints the figures of the configured state directory. Exit status 1 if it cannot be opened, as while a
-/// daemon uses it.
-pub fn run(config: &Config, json: bool, log: slog::Logger) -> ExitCode {
+/// Why the state directory cannot be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum StatsError {
+    /// A daemon uses it, and knows the figures.
+    #[error("a running daemon uses the state directory {0}")]
+    InUse(String),
+    /// Anything else.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Opens the configured state directory and counts what it holds.
+///
+/// # Errors
+/// There is none, a daemon uses it, or it cannot be read.
+pub fn read(config: &Config, log: Logger) -> Result<Stats, StatsError> {
     if !config.state_dir.exists() {
-        anstream::eprintln!("error: there is no state directory {} yet", config.state_dir.display());
-        return ExitCode::FAILURE;
+        return Err(StatsError::Failed(format!("there is no state directory {} yet", config.state_dir.display())));
     }
-    let runtime = actix::System::new();
-    let stats = runtime.block_on(async {
+    actix::System::new().block_on(async {
         let options = store::Options {
             sources: config.sources.iter().map(|source| source.name.clone()).collect(),
             ..store::Options::new(config.state_dir.clone(), log)
         };
-        let store = Store::open(options).map_err(|error| error.to_string())?;
-        let stats = store.stats().await.map_err(|error| error.to_string());
-        store.close().await.map_err(|error| error.to_string())?;
-        stats
-    });
-    let stats = match stats {
-        Ok(stats) => stats,
-        Err(error) => {
-            anstream::eprintln!("error: {error}");
-            return ExitCode::FAILURE;
+        let store = Store::open(options).map_err(|error| match error {
+            StartError::Locked(dir) => StatsError::InUse(dir.display().to_string()),
+            error => StatsError::Failed(error.to_string()),
+        })?;
+        let stats = store.stats().await;
+        let closed = store.close().await;
+        give_back(&config.state_dir).map_err(|error| StatsError::Failed(error.to_string()))?;
+        let stats = stats.map_err(|error| StatsError::Failed(error.to_string()))?;
+        closed.map_err(|error| StatsError::Failed(error.to_string()))?;
+        Ok(stats)
+    })
+}
+
+/// Opening the store may make files, which root would own: the daemon, a user of its own, could not write to them.
+/// They get the owner that the directory has.
+fn give_back(dir: &Path) -> io::Result<()> {
+    let owner = dir.metadata()?;
+    if !rustix::process::geteuid().is_root() || owner.uid() == 0 {
+        return Ok(());
+    }
+    give(dir, owner.uid(), owner.gid())
+}
+
+fn give(dir: &Path, uid: u32, gid: u32) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        if metadata.uid() != uid {
+            lchown(entry.path(), Some(uid), Some(gid))?;
         }
-    };
-    if json {
-        anstream::println!("{}", serde_json::to_string(&stats).unwrap_or_default());
-        return ExitCode::SUCCESS;
+        if metadata.is_dir() {
+            give(&entry.path(), uid, gid)?;
+        }
     }
-    let row = |name: &str, value: String| anstream::println!("{name:<22}{value}");
-    row("state directory", config.state_dir.display().to_string());
-    row("sources", stats.sources.to_string());
-    row("items remembered", stats.items_seen.to_string());
-    row("items waiting", stats.outbox.to_string());
-    row("dead letters", stats.dead_letters.to_string());
-    row("commits", stats.commits.to_string());
-    if stats.reseeding > 0 {
-        row("sources reseeding", stats.reseeding.to_string());
-    }
-    row("on disk", indicatif::HumanBytes(stats.bytes).to_string());
-    for name in &stats.set_aside {
-        row("set aside as damaged", name.clone());
-    }
-    ExitCode::SUCCESS
+    Ok(())
 }

@@ -3,6 +3,10 @@
 use std::{path::Path, process::ExitCode};
 
 use anstyle::{AnsiColor, Style};
+use rustix::{
+    fs::{Access, access},
+    io::Errno,
+};
 use serde::Serialize;
 
 use super::{Global, INVALID, settings};
@@ -11,6 +15,7 @@ use crate::{
     config::{
         Config, DestinationKind,
         diagnostic::{Diagnostic, Diagnostics},
+        load::Needed,
     },
 };
 
@@ -34,7 +39,16 @@ struct Outcome<'a> {
 
 /// Exit status 0 in order, 2 not; with `--fetch` that of the sources.
 pub(super) fn run(global: &Global, options: Options) -> Result<ExitCode, Diagnostics> {
-    let loaded = match settings::load(global, !options.no_secrets) {
+    let secrets = match (options.no_secrets, options.fetch) {
+        (true, _) => Needed::None,
+        (false, true) => Needed::Sources,
+        (false, false) => Needed::All,
+    };
+    let loaded = settings::load(global, secrets).and_then(|mut loaded| {
+        loaded.warnings.extend(state_dir(&loaded.config)?);
+        Ok(loaded)
+    });
+    let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(faults) => {
             if options.json {
@@ -74,6 +88,28 @@ pub(super) fn run(global: &Global, options: Options) -> Result<ExitCode, Diagnos
         anstream::println!("{}", summary(config));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A state directory that could not be one is a fault; that this user cannot write to it is a warning, for the
+/// daemon may be another user.
+fn state_dir(config: &Config) -> Result<Option<Diagnostic>, Diagnostics> {
+    let dir = std::path::absolute(&config.state_dir).unwrap_or_else(|_| config.state_dir.clone());
+    let Some(nearest) = dir.ancestors().find(|path| path.symlink_metadata().is_ok()) else { return Ok(None) };
+    let finding =
+        |message: String| Diagnostic { key: "state_dir".to_owned(), ..Diagnostic::of_file(&config.path, message) };
+    let (shown, nearest_shown) = (dir.display(), nearest.display());
+    if !nearest.is_dir() {
+        return Err(finding(format!("{shown} cannot be a directory: {nearest_shown} is none")).into());
+    }
+    match access(nearest, Access::WRITE_OK | Access::EXEC_OK) {
+        Ok(()) => Ok(None),
+        Err(Errno::ROFS) => {
+            Err(finding(format!("{shown}: nothing can be written to {nearest_shown}, which is read-only")).into())
+        }
+        Err(error) => Ok(Some(finding(format!(
+            "{shown}: this user cannot write to {nearest_shown} ({error}); the daemon must be able to"
+        )))),
+    }
 }
 
 /// Faults that keep another command from its work, on standard error.

@@ -12,7 +12,7 @@ use super::{FOUND_FAILING, Global, INVALID, parse::item_line, report::one_line, 
 use crate::{
     app::new::{self, Candidate, Found, Kind, Order, Outcome},
     config::diagnostic::Diagnostics,
-    model::RedactedUrl,
+    model::{Name, RedactedUrl},
 };
 
 /// Items shown of those that a source would yield.
@@ -27,7 +27,7 @@ pub(super) struct Options {
 }
 
 /// The table goes to standard output and all else to standard error. Exit status 0 if there is one, 3 if
-/// nothing there can be a source, 2 if the URL is none.
+/// nothing there can be a source or a source watches it already, 2 if the URL is none.
 pub(super) fn run(global: &Global, options: &Options) -> Result<ExitCode, Diagnostics> {
     let url = match address(&options.url) {
         Ok(url) => url,
@@ -40,23 +40,43 @@ pub(super) fn run(global: &Global, options: &Options) -> Result<ExitCode, Diagno
     let sources = found.as_ref().map(|loaded| loaded.config.sources.as_slice()).unwrap_or_default();
     let taken: BTreeSet<String> = sources.iter().map(|source| source.name.to_string()).collect();
     let path = found.as_ref().map(|loaded| loaded.config.path.as_path());
+    let watching = |url: &Url| sources.iter().find(|source| same_address(&source.url, url)).map(|source| &source.name);
+    if let Some(name) = watching(&url).filter(|_| !options.json) {
+        anstream::eprintln!("{}", watched(name));
+        return Ok(ExitCode::from(FOUND_FAILING));
+    }
     let order = Order { url, kind: options.kind, private: options.private };
-    let outcome = new::run(&order, &taken, &|table| settings::draft(path, table))?;
+    let mut outcome = new::run(&order, &taken, &|table| settings::draft(path, table))?;
+    let chosen = outcome.chosen.as_ref().and_then(|chosen| watching(&chosen.url));
+    outcome.watched_by = watching(&order.url).or(chosen).cloned();
 
+    let good = outcome.toml.is_some() && outcome.watched_by.is_none();
     if options.json {
         // serializing our own plain struct cannot fail
         anstream::println!("{}", serde_json::to_string(&outcome).unwrap_or_default());
     } else {
+        if let Some(name) = &outcome.watched_by {
+            anstream::eprintln!("{}", watched(name));
+        }
         anstream::eprint!("{}", findings(&outcome));
-        if let Some(toml) = &outcome.toml {
+        if let Some(toml) = outcome.toml.filter(|_| good) {
             anstream::print!("{toml}");
         }
     }
-    let watched = outcome.chosen.as_ref().and_then(|chosen| sources.iter().find(|source| source.url == chosen.url));
-    if let Some(source) = watched {
-        anstream::eprintln!("note: the source {:?} already watches this", source.name.as_str());
-    }
-    Ok(if outcome.toml.is_some() { ExitCode::SUCCESS } else { ExitCode::from(FOUND_FAILING) })
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(FOUND_FAILING) })
+}
+
+fn watched(name: &Name) -> String {
+    format!("the source {:?} already watches this: nothing to add", name.as_str())
+}
+
+/// Whether two addresses are one to a reader: http or https, with or without a final slash.
+fn same_address(one: &Url, other: &Url) -> bool {
+    let path = |url: &Url| url.path().trim_end_matches('/').to_owned();
+    one.host_str() == other.host_str()
+        && (one.port() == other.port())
+        && path(one) == path(other)
+        && one.query() == other.query()
 }
 
 /// As people write addresses: without a scheme it is https.
@@ -84,6 +104,10 @@ fn findings(outcome: &Outcome) -> String {
     text += &missed(&misses);
     text.extend(outcome.notes.iter().map(|note| format!("  {}\n", one_line(note))));
     let Some(chosen) = &outcome.chosen else {
+        if outcome.error_kind.is_some() {
+            text += "nothing could be looked at: check the address and the connection, then try again\n";
+            return text;
+        }
         text += "nothing there can be a source: no feed, and nothing that repeats and looks like news\n";
         return text;
     };

@@ -1,13 +1,14 @@
 //! A health report for people: a row a source, then what fails, then where it goes.
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{Cell, CellAlignment, Color, Table, presets::NOTHING};
+use comfy_table::{Cell, Color};
 use jiff::Timestamp;
 
 use crate::{
+    app::table::{self, Column, Overflow},
     health::report::{
-        DestinationReport, DestinationStatus, ErrorReport, HealthReport, Network, SourceReport, SourceStatus, Status,
-        StoreState,
+        DestinationReport, DestinationStatus, ErrorPattern, ErrorReport, HealthReport, Network, SourceReport,
+        SourceStatus, Status, StoreState,
     },
     resilience::breaker::Phase,
 };
@@ -15,12 +16,12 @@ use crate::{
 /// Characters of an error that are shown.
 const ERROR: usize = 50;
 
-/// Everything, with ANSI colours.
-pub(super) fn rendered(report: &HealthReport) -> String {
+/// Everything, with ANSI colours, for a terminal of `width` columns or for a pipe.
+pub(super) fn rendered(report: &HealthReport, width: Option<usize>) -> String {
     let mut text = head(report);
-    text += &sources(report);
-    text += &patterns(report);
-    text += &destinations(report);
+    text += &sources(report, width);
+    text += &patterns(report, width);
+    text += &destinations(report, width);
     text
 }
 
@@ -61,12 +62,21 @@ fn head(report: &HealthReport) -> String {
     text
 }
 
-fn sources(report: &HealthReport) -> String {
-    let header = ["", "SOURCE", "STATE", "BREAKER", "SUCCESS", "ITEMS", "FAILED", "LAST SUCCESS", "LAST ERROR"];
-    let mut table = table(&header, &[4, 5, 6]);
-    for (name, source) in &report.sources {
+fn sources(report: &HealthReport, width: Option<usize>) -> String {
+    const COLUMNS: [Column; 9] = [
+        Column::text(""),
+        Column::text("SOURCE"),
+        Column::text("STATE"),
+        Column::text("BREAKER").spare(2),
+        Column::number("SUCCESS").spare(3),
+        Column::number("ITEMS").spare(4),
+        Column::number("FAILED"),
+        Column::text("LAST SUCCESS").spare(1),
+        Column::text("LAST ERROR"),
+    ];
+    let row = |(name, source): (&String, &SourceReport)| {
         let (mark, state) = source_state(source);
-        table.add_row(vec![
+        vec![
             mark,
             Cell::new(name),
             Cell::new(state),
@@ -80,9 +90,9 @@ fn sources(report: &HealthReport) -> String {
             Cell::new(source.consecutive_failures),
             Cell::new(source.last_success.map_or_else(|| "never".to_owned(), |at| ago(at, report.time))),
             Cell::new(error(source.last_error.as_ref(), report.time)),
-        ]);
-    }
-    section(report.sources.is_empty(), &table)
+        ]
+    };
+    section(&COLUMNS, report.sources.iter().map(row).collect(), width)
 }
 
 /// The mark counts failures in a row: green none, yellow one or two, red three or more; red too where
@@ -105,28 +115,43 @@ fn source_state(source: &SourceReport) -> (Cell, &'static str) {
     (marked(mark), state)
 }
 
-fn patterns(report: &HealthReport) -> String {
-    let mut table = table(&["", "ERROR (24 h)", "COUNT", "FIRST", "LAST", "SOURCES"], &[2]);
-    for pattern in &report.error_patterns {
-        table.add_row(vec![
+fn patterns(report: &HealthReport, width: Option<usize>) -> String {
+    const COLUMNS: [Column; 6] = [
+        Column::text(""),
+        Column::text("ERROR (24 h)"),
+        Column::number("COUNT"),
+        Column::text("FIRST").spare(2),
+        Column::text("LAST").spare(1),
+        Column::text("SOURCES"),
+    ];
+    let row = |pattern: &ErrorPattern| {
+        vec![
             marked(if pattern.sources.len() >= 3 { BAD } else { POOR }),
             Cell::new(pattern.kind),
             Cell::new(pattern.count),
             Cell::new(ago(pattern.first, report.time)),
             Cell::new(ago(pattern.last, report.time)),
             Cell::new(cut(&pattern.sources.join(", "))),
-        ]);
-    }
-    section(report.error_patterns.is_empty(), &table)
+        ]
+    };
+    section(&COLUMNS, report.error_patterns.iter().map(row).collect(), width)
 }
 
-fn destinations(report: &HealthReport) -> String {
-    let header = ["", "DESTINATION", "STATE", "WAITING", "OLDEST", "DELIVERED", "DEAD", "LAST ERROR"];
-    let mut table = table(&header, &[3, 4, 5, 6]);
-    for (name, destination) in &report.destinations {
+fn destinations(report: &HealthReport, width: Option<usize>) -> String {
+    const COLUMNS: [Column; 8] = [
+        Column::text(""),
+        Column::text("DESTINATION"),
+        Column::text("STATE"),
+        Column::number("WAITING"),
+        Column::number("OLDEST").spare(2),
+        Column::number("DELIVERED").spare(3),
+        Column::number("DEAD").spare(1),
+        Column::text("LAST ERROR"),
+    ];
+    let row = |(name, destination): (&String, &DestinationReport)| {
         let (mark, state) = destination_state(destination);
         let oldest = if destination.queued > 0 { span(destination.oldest_queued_s) } else { "-".to_owned() };
-        table.add_row(vec![
+        vec![
             mark,
             Cell::new(name),
             Cell::new(state),
@@ -135,9 +160,9 @@ fn destinations(report: &HealthReport) -> String {
             Cell::new(destination.delivered),
             Cell::new(destination.dead_letters),
             Cell::new(error(destination.last_error.as_ref(), report.time)),
-        ]);
-    }
-    section(report.destinations.is_empty(), &table)
+        ]
+    };
+    section(&COLUMNS, report.destinations.iter().map(row).collect(), width)
 }
 
 fn destination_state(destination: &DestinationReport) -> (Cell, &'static str) {
@@ -161,27 +186,12 @@ fn marked((shape, color): Mark) -> Cell {
     Cell::new(shape).fg(color)
 }
 
-fn table(header: &[&str], numbers: &[usize]) -> Table {
-    let mut table = Table::new();
-    // where no colours are wanted they are taken out on the way to standard output
-    table.load_style(NOTHING).enforce_styling();
-    table.set_header(header.iter().map(Cell::new));
-    for number in numbers {
-        if let Some(column) = table.column_mut(*number) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table
-}
-
-fn section(empty: bool, table: &Table) -> String {
-    if empty { String::new() } else { format!("\n{}\n", table.trim_fmt()) }
+fn section(columns: &[Column], rows: Vec<Vec<Cell>>, width: Option<usize>) -> String {
+    if rows.is_empty() { String::new() } else { format!("\n{}", table::rendered(columns, rows, Overflow::Cut, width)) }
 }
 
 fn error(error: Option<&ErrorReport>, now: Timestamp) -> String {
-    let shown = |error: &ErrorReport| {
-        format!("{} ({})", cut(&format!("{}: {}", error.kind, error.message)), ago(error.at, now))
-    };
+    let shown = |error: &ErrorReport| format!("{} {}: {}", error.kind, ago(error.at, now), cut(&error.message));
     error.map(shown).unwrap_or_default()
 }
 
@@ -260,21 +270,21 @@ mod tests {
 
                 SOURCE  STATE     BREAKER  SUCCESS  ITEMS  FAILED  LAST SUCCESS  LAST ERROR
              ●  ann     ok        closed    66.7 %     12       0  2h 3m ago
-             ✖  conan   down      open      66.7 %     12       3  2h 3m ago     connection_reset: reset by the peer [31m after 17… (1m ago)
-             ▲  mal     degraded  closed    66.7 %     12       1  2h 3m ago     http_503: HTTP 503 (1m ago)
+             ✖  conan   down      open      66.7 %     12       3  2h 3m ago     connection_reset 1m ago: reset by the peer [31m after 17 bytes of what was…
+             ▲  mal     degraded  closed    66.7 %     12       1  2h 3m ago     http_503 1m ago: HTTP 503
              ○  new     pending   closed         -     12       0  never
 
                 ERROR (24 h)      COUNT  FIRST      LAST    SOURCES
              ▲  connection_reset      3  1h 0m ago  1m ago  conan
 
                 DESTINATION  STATE     WAITING  OLDEST  DELIVERED  DEAD  LAST ERROR
-             ▲  news         degraded        2      1m         40     1  rate_limited: HTTP 429 (1m ago)
-        "#]].assert_eq(&anstream::adapter::strip_str(&rendered(&report())).to_string());
+             ▲  news         degraded        2      1m         40     1  rate_limited 1m ago: HTTP 429
+        "#]].assert_eq(&anstream::adapter::strip_str(&rendered(&report(), None)).to_string());
     }
 
     #[test]
     fn a_failing_source_is_red_and_one_that_failed_once_is_yellow() {
-        let text = rendered(&report());
+        let text = rendered(&report(), None);
         let line = |name: &str| {
             text.lines().find(|line| line.contains(name) && !line.contains("breaker open")).unwrap().to_owned()
         };

@@ -13,7 +13,8 @@ use url::Url;
 
 use super::{FOUND_FAILING, Global, INVALID, report, settings};
 use crate::{
-    config::{Listen, diagnostic::Diagnostics},
+    app::table,
+    config::{Config, Listen, diagnostic::Diagnostics, load::Needed},
     health::report::{HealthReport, Status},
 };
 
@@ -41,7 +42,7 @@ pub(super) fn run(global: &Global, options: &Options) -> Result<ExitCode, Diagno
                 return Ok(ExitCode::from(INVALID));
             }
         },
-        None => match settings::load(global, false)?.config.http.listen.first() {
+        None => match settings::load(global, Needed::None)?.config.http.listen.first() {
             Some(listen) => Address::of(listen),
             None => {
                 anstream::eprintln!("error: the daemon's server is switched off: `listen` under [http] is []");
@@ -61,20 +62,49 @@ pub(super) fn run(global: &Global, options: &Options) -> Result<ExitCode, Diagno
             Ok(_) => ExitCode::from(FOUND_FAILING),
             Err(_) => ExitCode::FAILURE,
         };
+        let mut picture = String::new();
         if options.watch && !options.json && io::stdout().is_terminal() {
             // home, then clear what is below: less flicker than clearing first
-            anstream::print!("\x1b[H\x1b[J");
+            picture += "\x1b[H\x1b[J";
         }
         match asked {
-            Ok((_, body)) if options.json => anstream::println!("{}", String::from_utf8_lossy(&body).trim_end()),
-            Ok((report, _)) => anstream::print!("{}", report::rendered(&report)),
+            Ok((_, body)) if options.json => picture += &format!("{}\n", String::from_utf8_lossy(&body).trim_end()),
+            Ok((report, _)) => picture += &report::rendered(&report, table::terminal_width()),
             Err(error) => anstream::eprintln!("{}", address.advice(&error, options.url.is_some())),
+        }
+        if let Err(error) = show(&picture) {
+            return Ok(unshown(&error, code));
         }
         if !options.watch {
             return Ok(code);
         }
         std::thread::sleep(PERIOD);
     }
+}
+
+/// The report of the daemon that runs with this configuration.
+pub(super) fn report_of(config: &Config) -> Result<HealthReport, String> {
+    let listen =
+        config.http.listen.first().ok_or("the daemon's server is switched off: `listen` under [http] is []")?;
+    let address = Address::of(listen);
+    let body = address.ask().map_err(|error| address.advice(&error, false))?;
+    serde_json::from_slice(&body).map_err(|error| format!("the daemon's report cannot be read: {error}"))
+}
+
+/// Writes at once, so that `--watch` notices when nobody reads any longer.
+fn show(text: &str) -> io::Result<()> {
+    let mut out = anstream::stdout();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// A reader that has enough, as `head` has, is no failure.
+fn unshown(error: &io::Error, code: ExitCode) -> ExitCode {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return code;
+    }
+    anstream::eprintln!("error: cannot write to standard output: {error}");
+    ExitCode::FAILURE
 }
 
 /// Where the daemon listens.

@@ -279,7 +279,7 @@ pub(super) struct Roots(RefCell<HashMap<PathBuf, Certificates>>);
 
 impl Roots {
     fn read(&self, value: &Value<'_>, secrets: &Secrets<'_>) -> Option<Certificates> {
-        let path = secrets.base.join(value.string("the path of a PEM file")?);
+        let path = secrets.base.join(value.path("the path of a PEM file")?);
         if let Some(known) = self.0.borrow().get(&path) {
             return Some(known.clone());
         }

@@ -17,9 +17,12 @@ use super::{
     source_text::SourceText,
     validate,
 };
+use crate::model::Name;
 
-/// Where the configuration is looked for when nothing names it.
-const PATHS: [&str; 2] = ["./config/kawaraban.toml", "/etc/kawaraban/kawaraban.toml"];
+/// Where the configuration is looked for in the working directory when nothing names it.
+const LOCAL: [&str; 2] = ["./kawaraban.toml", "./config/kawaraban.toml"];
+/// Where it is looked for last: the path of a system-wide installation.
+const SYSTEM: &str = "/etc/kawaraban/kawaraban.toml";
 
 /// Largest file that is read as a configuration; 10,000 sources are a quarter of it.
 const LIMIT: u64 = 8 << 20;
@@ -30,11 +33,52 @@ const RECOVERED: usize = 1 << 20;
 
 /// How to read a configuration.
 pub struct LoadOptions<'a> {
-    /// Whether secrets that stand elsewhere (environment, files, credentials) are read. If not,
-    /// placeholders stand in for them, and the configuration is good for checking only.
-    pub read_secrets: bool,
+    /// Which of the secrets that stand elsewhere (environment, files, credentials) are read. Placeholders stand
+    /// in for the others.
+    pub secrets: Needed<'a>,
     /// The environment: `STATE_DIRECTORY`, `CREDENTIALS_DIRECTORY`, and what secrets name.
     pub env: &'a dyn Fn(&str) -> Option<OsString>,
+}
+
+/// The secrets that a command uses. It can then work where the others cannot be read, as beside a systemd unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needed<'a> {
+    /// Every secret.
+    All,
+    /// None.
+    None,
+    /// Those of `[fetch]` and of every source.
+    Sources,
+    /// Those of `[fetch]` and of the source with this name.
+    Source(&'a str),
+    /// Those of the destination with this name.
+    Destination(&'a str),
+}
+
+impl Needed<'_> {
+    pub(super) fn of_fetch(self) -> bool {
+        matches!(self, Self::All | Self::Sources | Self::Source(_))
+    }
+
+    pub(super) fn of_http(self) -> bool {
+        self == Self::All
+    }
+
+    pub(super) fn of_source(self, name: Option<&Name>) -> bool {
+        match self {
+            Self::All | Self::Sources => true,
+            Self::Source(wanted) => name.is_some_and(|name| name.as_str() == wanted),
+            Self::None | Self::Destination(_) => false,
+        }
+    }
+
+    pub(super) fn of_destination(self, name: Option<&Name>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Destination(wanted) => name.is_some_and(|name| name.as_str() == wanted),
+            Self::None | Self::Sources | Self::Source(_) => false,
+        }
+    }
 }
 
 /// A configuration without faults.
@@ -47,10 +91,11 @@ pub struct Loaded {
 }
 
 /// The file to read: the command line's, else `$KAWARABAN_CONFIG`, else the first that exists of
-/// `./config/kawaraban.toml` and `/etc/kawaraban/kawaraban.toml`.
+/// `./kawaraban.toml`, `./config/kawaraban.toml`, `kawaraban/kawaraban.toml` below `$XDG_CONFIG_HOME` (else
+/// `~/.config`), and `/etc/kawaraban/kawaraban.toml`.
 ///
 /// # Errors
-/// None of them is there; the message lists what was tried.
+/// None of them exists; the message lists what was tried.
 pub fn find(cli: Option<&Path>, env: &dyn Fn(&str) -> Option<OsString>) -> Result<PathBuf, Diagnostics> {
     if let Some(path) = cli {
         return Ok(path.to_owned());
@@ -58,15 +103,26 @@ pub fn find(cli: Option<&Path>, env: &dyn Fn(&str) -> Option<OsString>) -> Resul
     if let Some(path) = env("KAWARABAN_CONFIG").filter(|path| !path.is_empty()) {
         return Ok(path.into());
     }
-    // one that is there but cannot be read is an error to be told, and not passed over
-    let found = PATHS.iter().map(Path::new).find(|path| path.symlink_metadata().is_ok());
-    found.map(Path::to_owned).ok_or_else(|| {
-        let message = format!(
-            "no configuration: --config is not given, $KAWARABAN_CONFIG is not set, and there is neither {} nor {}",
-            PATHS[0], PATHS[1]
-        );
-        Diagnostic::of_file("", message).into()
-    })
+    let paths: Vec<PathBuf> =
+        LOCAL.iter().map(PathBuf::from).chain(personal(env)).chain([PathBuf::from(SYSTEM)]).collect();
+    // a file that exists but cannot be read is an error, not a reason to take the next one
+    if let Some(found) = paths.iter().find(|path| path.symlink_metadata().is_ok()) {
+        return Ok(found.clone());
+    }
+    let tried: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    let message = format!(
+        "no configuration found: --config is not given, $KAWARABAN_CONFIG is not set, and none of these files exists: {}",
+        tried.join(", ")
+    );
+    Err(Diagnostic::of_file("", message).into())
+}
+
+/// The file in the user's own configuration directory. A relative `$XDG_CONFIG_HOME` is ignored, as the XDG Base
+/// Directory Specification has it.
+fn personal(env: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let absolute = |name: &str| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")))?;
+    Some(base.join("kawaraban/kawaraban.toml"))
 }
 
 /// Reads and checks a configuration.
@@ -158,10 +214,16 @@ fn parse(path: &Path, text: &str, options: &LoadOptions<'_>) -> Result<Loaded, D
     };
     let mut syntax = syntax;
     syntax.sort_by_key(|error| error.span().map(|span| span.start));
+    // one such line says it for the whole file
+    let mut yaml = false;
     for error in &syntax {
         let span = blamed(text, error);
+        if is_yaml(report.text.line(report.text.line_of(span.start))) && std::mem::replace(&mut yaml, true) {
+            continue;
+        }
         let key = key_at(&report.text, &span);
-        report.syntax_error(&span, &key, reason(text, error, &span));
+        let line = report.text.line(report.text.line_of(span.start)).to_owned();
+        report.syntax_error(&span, &key, reason(text, &line, error, &span));
     }
     // what could be read of a broken document is checked too, so that all faults are told at once
     let config = document
@@ -174,14 +236,28 @@ fn parse(path: &Path, text: &str, options: &LoadOptions<'_>) -> Result<Loaded, D
     }
 }
 
-/// The parser's words, where they fit.
-fn reason<'e>(text: &str, error: &'e toml::de::Error, span: &Range<usize>) -> &'e str {
+/// The parser's words, where they fit; better ones for the mistakes that people make.
+fn reason<'e>(text: &str, line: &str, error: &'e toml::de::Error, span: &Range<usize>) -> &'e str {
     let message = error.message();
+    if line.contains(['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}', '\u{ab}', '\u{bb}']) {
+        return "typographic quotes: TOML wants straight ones, \" or '";
+    }
+    if is_yaml(line) {
+        return "this looks like YAML, and the configuration is TOML: a key is set with key = value, and [[source]] begins a source";
+    }
     let Some(unquoted) = message.strip_suffix(", expected literal string") else { return message };
     match text.get(span.start..).and_then(|rest| rest.chars().next()) {
         None | Some('\r' | '\n' | '#') => "the value is missing",
         Some(_) => unquoted,
     }
+}
+
+/// Whether a line sets a key as YAML does: `key: value` or `- key: value`.
+fn is_yaml(line: &str) -> bool {
+    let line = line.trim_start().trim_start_matches("- ");
+    let key = line.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-').unwrap_or(line.len());
+    let after = line.get(key..).and_then(|rest| rest.strip_prefix(':'));
+    key > 0 && after.is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r']))
 }
 
 /// Where a syntax error lies. A string over several lines that never ends is reported at the file's end,
@@ -276,7 +352,7 @@ mod tests {
         let text = example();
         let document = DeTable::parse(&text).unwrap();
         let report = Report::new(Path::new("kawaraban.toml"), &text);
-        let options = LoadOptions { read_secrets: false, env: &|_| None };
+        let options = LoadOptions { secrets: Needed::None, env: &|_| None };
         validate::config(Table::root(&report, document.get_ref()), Path::new("kawaraban.toml"), &options);
         let mut shown = BTreeSet::new();
         paths(document.get_ref(), "", &mut shown);

@@ -260,7 +260,11 @@ impl<'t> Table<'t> {
             let name = key.get_ref();
             let near = DidYouMean(name, self.known.iter().copied());
 
-            let message = format!("unknown key{near}; allowed here: {}", self.known.join(", "));
+            // one near name says more than thirty others
+            let message = match near.to_string() {
+                near if near.is_empty() => format!("unknown key; allowed here: {}", self.known.join(", ")),
+                near => format!("unknown key{near}"),
+            };
             let name = if name.contains("://") { "(hidden)".to_owned() } else { short(name) };
             self.report.error(&key.span(), &self.key_path(&name), message);
         }

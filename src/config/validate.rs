@@ -17,14 +17,14 @@ use std::{
 };
 
 use slog::Level;
-use url::{Host, Url};
+use url::{Host, ParseError, Url};
 
 use super::{
     Concurrency, Config, Destination, DestinationKind, DiscordLimits, Http, Listen, Log, LogFormat, Source,
     fetch_settings::{FetchSettings, Roots},
     load::LoadOptions,
     reader::{Table, Value, short},
-    secret::{Found, Secrets},
+    secret::{self, Found, Secrets, readable_by_all},
     value::Compiled,
 };
 use crate::model::{Name, Secret};
@@ -32,17 +32,18 @@ use crate::model::{Name, Secret};
 /// The whole file. None only where what is missing is reported.
 pub(super) fn config(mut root: Table<'_>, path: &Path, options: &LoadOptions<'_>) -> Option<Config> {
     let base = path.parent().unwrap_or(Path::new(""));
-    let secrets = Secrets { env: options.env, base, read: options.read_secrets, plain: Cell::new(false) };
+    let (needed, plain) = (options.secrets, Cell::new(false));
+    let secrets = Secrets { env: options.env, base, read: true, plain: &plain };
     let roots = Roots::default();
     let compiled = Compiled::default();
 
-    let state_dir = state_dir(&mut root, base, options.env);
+    let (state_dir, state_dir_given) = state_dir(&mut root, base, options.env);
     let log = log(root.table("log"));
-    let http = http(root.table("http"), &secrets);
+    let http = http(root.table("http"), &secrets.reading(needed.of_http()));
 
     let mut fetch_table = root.table("fetch");
     let mut fetch = FetchSettings::default();
-    fetch.read(&mut fetch_table, &secrets, &roots);
+    fetch.read(&mut fetch_table, &secrets.reading(needed.of_fetch()), &roots);
     let concurrency = Concurrency {
         total: fetch_table.get("max_concurrent").and_then(|value| value.integer(1..=u32::MAX)).unwrap_or(512) as usize,
         per_host: fetch_table.get("max_concurrent_per_host").and_then(|value| value.integer(0..=u32::MAX)).unwrap_or(0)
@@ -57,7 +58,7 @@ pub(super) fn config(mut root: Table<'_>, path: &Path, options: &LoadOptions<'_>
     let mut names = Names::new("destination");
     let destinations: Vec<Arc<Destination>> = destination_tables
         .into_iter()
-        .filter_map(|table| destination::destination(table, &mut names, &secrets).map(Arc::new))
+        .filter_map(|table| destination::destination(table, &mut names, &secrets, needed).map(Arc::new))
         .collect();
     let destinations = match (destinations.is_empty(), Name::new("stdout")) {
         (true, Ok(name)) if names.order.is_empty() => {
@@ -72,6 +73,7 @@ pub(super) fn config(mut root: Table<'_>, path: &Path, options: &LoadOptions<'_>
         fetch: &fetch,
         destinations: &names.order,
         secrets: &secrets,
+        needed,
         roots: &roots,
         compiled: &compiled,
         unfiltered: Arc::default(),
@@ -86,12 +88,26 @@ pub(super) fn config(mut root: Table<'_>, path: &Path, options: &LoadOptions<'_>
     if !sources.iter().any(|source| source.enabled) {
         root.report.warn(&(0..0), "source", "no source is enabled: there is nothing to watch");
     }
-    if secrets.plain.get() && readable_by_all(path) {
-        root.report.warn(&(0..0), "", "holds secrets and can be read by every user of this machine: chmod o-r it");
+    if plain.get() && readable_by_all(path) {
+        root.report.warn(&(0..0), "", IN_THE_OPEN);
     }
     root.finish();
-    Some(Config { path: path.to_owned(), state_dir, log, http, concurrency, discord, sources, destinations })
+    Some(Config {
+        path: path.to_owned(),
+        state_dir,
+        state_dir_given,
+        log,
+        http,
+        concurrency,
+        discord,
+        sources,
+        destinations,
+    })
 }
+
+/// What to do with a secret that stands in a file which everybody can read.
+const IN_THE_OPEN: &str = "holds a secret, and every user of this machine can read it: move the secret to a file of its own \
+    with mode 0600, and name that with { credential = \"NAME\" } (systemd's LoadCredential=NAME:PATH) or { file = \"PATH\" }";
 
 /// Every key of every table: what may be named as the place of a syntax error.
 pub(super) const KEYS: &[&str] = &[
@@ -186,20 +202,17 @@ pub(super) const KEYS: &[&str] = &[
     "credential",
 ];
 
-fn state_dir(root: &mut Table<'_>, base: &Path, env: &dyn Fn(&str) -> Option<OsString>) -> PathBuf {
+/// The state directory, and whether the file or the environment names it.
+fn state_dir(root: &mut Table<'_>, base: &Path, env: &dyn Fn(&str) -> Option<OsString>) -> (PathBuf, bool) {
     if let Some(value) = root.get("state_dir") {
-        let path = value.string("a path").filter(|path| {
-            let fits = !path.is_empty() && !path.contains('\0');
-            if !fits {
-                value.wrong("a path");
-            }
-            fits
-        });
-        return base.join(path.unwrap_or("state"));
+        return (base.join(value.path("a path").unwrap_or("state")), true);
     }
     // systemd separates several by colons
     let given = env("STATE_DIRECTORY").and_then(|paths| std::env::split_paths(&paths).next());
-    given.filter(|path| !path.as_os_str().is_empty()).unwrap_or_else(|| PathBuf::from("state"))
+    match given.filter(|path| !path.as_os_str().is_empty()) {
+        Some(path) => (path, true),
+        None => (PathBuf::from("state"), false),
+    }
 }
 
 fn log(mut table: Table<'_>) -> Log {
@@ -343,14 +356,12 @@ fn http_url(value: &Value<'_>, text: &str) -> Option<Url> {
         Ok(url) if text.get(url.scheme().len()..).is_some_and(|rest| rest.starts_with("://")) => {
             value.error(format_args!("{FORM}, found one with the scheme {:?}", short(url.scheme())));
         }
-        Ok(_) => value.error(format_args!("{FORM}, found something else (it is not shown)")),
+        _ if secret::is_variable(text) => value.error(secret::VARIABLE),
+        Err(ParseError::RelativeUrlWithoutBase) => {
+            value.error(format_args!("{FORM}, found no scheme: write https:// before it"));
+        }
+        Ok(_) => value.error(format_args!("{FORM}, found something else (it is not shown): does it lack https://?")),
         Err(error) => value.error(format_args!("{FORM}, found none: {error}")),
     }
     None
-}
-
-fn readable_by_all(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
 }

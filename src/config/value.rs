@@ -9,6 +9,7 @@ use regex::Regex;
 use super::{
     Listen,
     reader::{DidYouMean, Value},
+    secret,
 };
 use crate::model::Name;
 
@@ -84,6 +85,16 @@ impl Value<'_> {
         self.fits(Some(text.to_owned()).filter(|_| fits), expected)
     }
 
+    /// A path, as it stands there.
+    pub(super) fn path(&self, expected: &str) -> Option<&str> {
+        let path = self.string(expected)?;
+        if path.starts_with('~') {
+            self.error(secret::HOME);
+            return None;
+        }
+        self.fits(Some(path).filter(|path| !path.is_empty() && !path.contains('\0')), expected)
+    }
+
     /// Addresses to listen on: `"IP:PORT"` and `"unix:PATH"`, a relative path being relative to `base`.
     pub(super) fn listen(&self, base: &Path) -> Option<Listen> {
         const FORM: &str = "an address such as \"127.0.0.1:8787\", \"[::1]:8787\" or \"unix:/run/kawaraban.sock\"";
@@ -92,6 +103,10 @@ impl Value<'_> {
             Some("") => None,
             Some(path) if path.len() > UNIX_PATH || path.contains('\0') => {
                 self.error(format_args!("a socket's path has at most {UNIX_PATH} bytes, and no NUL"));
+                return None;
+            }
+            Some(path) if path.starts_with('~') => {
+                self.error(secret::HOME);
                 return None;
             }
             Some(path) => Some(Listen::Unix(base.join(path))),

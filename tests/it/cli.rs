@@ -316,6 +316,91 @@ fn watching_shows_it_again_and_again() {
         let line: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
         assert_eq!(line["status"], json!(word));
     }
-    child.kill().unwrap();
-    child.wait().unwrap();
+    // a reader that has enough, as `head` has
+    drop(lines);
+    answer(listener.accept().unwrap().0, "200 OK", &report("ok"));
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn commands_need_only_the_secrets_that_they_use() {
+    let feed = "http://127.0.0.1:9/";
+    let text = format!(
+        "[http]\nadmin_token = {{ credential = \"token\" }}\n\
+         [fetch]\nallow_private_addresses = true\nconnect_timeout = \"2s\"\nretry = {{ attempts = 1 }}\n\
+         [[source]]\nname = \"a\"\nurl = \"{feed}\"\n\
+         [[source]]\nname = \"b\"\nurl = \"{feed}\"\nheaders = {{ \"X-Key\" = {{ env = \"KAWARABAN_TEST_UNSET\" }} }}\n\
+         [[destination]]\nname = \"news\"\nkind = \"discord\"\nurl = {{ credential = \"hook\" }}\n"
+    );
+    let code = |arguments: &[&str]| {
+        let output = run(&[("kawaraban.toml", &text)], arguments);
+        (output.status.code(), stdout(&output) + &stderr(&output))
+    };
+    // it is the source that fails, not the configuration
+    let (status, said) = code(&["preview", "a"]);
+    assert!(status == Some(3) && said.contains("connect_refused"), "{said}");
+    let (status, said) = code(&["preview", "b"]);
+    assert!(status == Some(2) && said.contains("KAWARABAN_TEST_UNSET") && !said.contains("hook"), "{said}");
+    let (status, said) = code(&["check", "--fetch"]);
+    assert!(status == Some(2) && said.contains("KAWARABAN_TEST_UNSET") && !said.contains("hook"), "{said}");
+    let (status, said) = code(&["send-test", "news"]);
+    assert!(status == Some(2) && said.contains("LoadCredential=hook:PATH") && !said.contains("UNSET"), "{said}");
+    let (status, said) = code(&["store", "stats"]);
+    assert!(status == Some(1) && said.contains("no state directory"), "{said}");
+    let (status, said) = code(&["check"]);
+    assert!(status == Some(2) && said.contains("hook") && said.contains("UNSET") && said.contains("token"), "{said}");
+}
+
+#[test]
+fn a_secret_that_everybody_can_read_is_warned_of_without_advice_that_locks_the_daemon_out() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str, mode: u32| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let config = |token: &str| format!("[http]\nadmin_token = {token}\n{GOOD}");
+    let check = || {
+        let output = kawaraban(directory.path()).arg("check").output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        stdout(&output)
+    };
+    write("kawaraban.toml", &config("\"hunter2\""), 0o644);
+    let said = check();
+    assert!(said.contains("every user of this machine can read it") && said.contains("LoadCredential"), "{said}");
+    assert!(!said.contains("chmod") && !said.contains(SECRET), "{said}");
+    write("kawaraban.toml", &config("{ file = \"token\" }"), 0o644);
+    write("token", SECRET, 0o644);
+    let said = check();
+    assert!(said.contains("every user of this machine can read ./token"), "{said}");
+    assert!(said.contains("chmod 600") && said.contains("LoadCredential"), "{said}");
+    write("token", SECRET, 0o600);
+    assert_eq!(check(), "ok: ./kawaraban.toml: 1 source, to stdout\n");
+}
+
+#[test]
+fn mistakes_that_people_make_are_answered_with_what_to_write() {
+    let source = |url: &str| format!("[[source]]\nname = \"a\"\nurl = \"{url}\"\n");
+    let cases = [
+        (source("example.com/feed"), "found no scheme: write https:// before it"),
+        (source("$FEED_URL"), "write { env = \"NAME\" }"),
+        (source("${FEED_URL}"), "write { env = \"NAME\" }"),
+        ("state_dir = \"~/state\"\n".to_owned() + GOOD, "\"~\" is not expanded here"),
+        (format!("[http]\nadmin_token = {{ file = \"~/token\" }}\n{GOOD}"), "\"~\" is not expanded here"),
+        ("[[source]]\nname = \u{201c}a\u{201d}\n".to_owned(), "typographic quotes"),
+        ("sources:\n  - name: a\n    url: http://x.example/\n".to_owned(), "looks like YAML"),
+        ("state_dir = \"k.toml/state\"\n".to_owned() + GOOD, "cannot be a directory"),
+    ];
+    for (text, expected) in cases {
+        let output = run(&[("k.toml", &text)], &["check", "-c", "k.toml"]);
+        let said = stdout(&output);
+        assert_eq!(output.status.code(), Some(2), "{text}\n{said}");
+        assert_eq!(said.matches(expected).count(), 1, "{text}\n{said}");
+    }
+    let said = stdout(&run(
+        &[("k.toml", "[[source]]\nname = \"a\"\nurll = \"http://x.example/\"\n")],
+        &["check", "-c", "k.toml"],
+    ));
+    assert!(said.contains("did you mean \"url\"?") && !said.contains("allowed here"), "{said}");
 }

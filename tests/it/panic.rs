@@ -21,7 +21,7 @@ use kawaraban::{
         messages::{GetHealth, GetLiveness, Stop},
         supervisor::{self, Reload, Shutdown, Supervisor},
     },
-    config::load::{LoadOptions, load},
+    config::load::{LoadOptions, Needed, load},
     fetch::Tls,
     health::report::{HealthReport, SourceReport, SourceStatus},
     model::{ErrorKind, Failure},
@@ -51,7 +51,7 @@ impl Parts {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("kawaraban.toml");
         fs::write(&path, tables).unwrap();
-        let config = load(&path, &LoadOptions { read_secrets: true, env: &|_| None }).unwrap().config;
+        let config = load(&path, &LoadOptions { secrets: Needed::All, env: &|_| None }).unwrap().config;
         let store = Store::open(Options {
             sources: config.sources.iter().map(|source| source.name.clone()).collect(),
             deadline: Duration::from_secs(300),
@@ -108,7 +108,7 @@ impl Parts {
     async fn reload(&self, tables: &str) {
         let path = self.dir.path().join("kawaraban.toml");
         fs::write(&path, tables).unwrap();
-        let config = load(&path, &LoadOptions { read_secrets: true, env: &|_| None }).unwrap().config;
+        let config = load(&path, &LoadOptions { secrets: Needed::All, env: &|_| None }).unwrap().config;
         self.supervisor.send(Reload(Arc::new(config))).await.unwrap();
     }
 

@@ -6,7 +6,7 @@ use expect_test::{Expect, expect};
 use kawaraban::{
     config::{
         Config, Source,
-        load::{LoadOptions, load},
+        load::{LoadOptions, Needed, load},
     },
     feed::date::Region,
     identity::Keys,
@@ -26,7 +26,7 @@ fn root() -> PathBuf {
 
 fn preset(file: &str) -> Config {
     let path = root().join("config/presets").join(file);
-    let loaded = load(&path, &LoadOptions { read_secrets: false, env: &|_| None });
+    let loaded = load(&path, &LoadOptions { secrets: Needed::None, env: &|_| None });
     let loaded = loaded.unwrap_or_else(|faults| panic!("{faults}"));
     assert_eq!(loaded.warnings, [], "{file}");
     loaded.config
@@ -96,7 +96,7 @@ fn every_preset_is_a_configuration_with_labels_and_colours() {
 
 #[test]
 fn the_feeds_are_those_of_the_example() {
-    let example = load(&root().join("config/kawaraban.toml"), &LoadOptions { read_secrets: false, env: &|_| None });
+    let example = load(&root().join("config/kawaraban.toml"), &LoadOptions { secrets: Needed::None, env: &|_| None });
     let addresses = |config: &Config| -> Vec<(String, String)> {
         config.sources.iter().map(|source| (source.name.to_string(), source.url.to_string())).collect()
     };
@@ -299,7 +299,7 @@ fn adapted(file: &str, name: &str, from: &str, to: &str) -> Arc<Source> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join(file);
     std::fs::write(&path, text.replace(from, to)).unwrap();
-    let config = load(&path, &LoadOptions { read_secrets: false, env: &|_| None }).unwrap().config;
+    let config = load(&path, &LoadOptions { secrets: Needed::None, env: &|_| None }).unwrap().config;
     config.sources.iter().find(|source| source.name.as_str() == name).unwrap().clone()
 }
 

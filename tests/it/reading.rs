@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use kawaraban::{
     config::{
         OnEmpty, Source, SourceKind,
-        load::{LoadOptions, load},
+        load::{LoadOptions, Needed, load},
     },
     model::{ErrorKind, Failure, Matched},
     page::rules::{Css, DateRule, Fields, Items, PageRules, Pick, Place, Rule, Take, What},
@@ -20,7 +20,7 @@ fn source() -> Arc<Source> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("kawaraban.toml");
     fs::write(&path, "[[source]]\nname = \"news\"\nurl = \"https://news.example/feed.xml\"\n").unwrap();
-    load(&path, &LoadOptions { read_secrets: true, env: &|_| None }).unwrap().config.sources[0].clone()
+    load(&path, &LoadOptions { secrets: Needed::All, env: &|_| None }).unwrap().config.sources[0].clone()
 }
 
 struct Reader {

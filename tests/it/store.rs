@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use kawaraban::{
     config::{
         Source,
-        load::{LoadOptions, load},
+        load::{LoadOptions, Needed, load},
     },
     identity::{self, Facts},
     model::{Item, Name},
@@ -47,7 +47,7 @@ fn sources(tables: &str) -> Vec<Arc<Source>> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("kawaraban.toml");
     fs::write(&path, format!("{tables}{DESTINATIONS}")).unwrap();
-    load(&path, &LoadOptions { read_secrets: true, env: &|_| None }).unwrap().config.sources
+    load(&path, &LoadOptions { secrets: Needed::All, env: &|_| None }).unwrap().config.sources
 }
 
 /// `a`, `b`, …: they deliver all that they have.

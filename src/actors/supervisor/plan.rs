@@ -61,13 +61,13 @@ fn changes<'c, T: 'c>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::load::{LoadOptions, load};
+    use crate::config::load::{LoadOptions, Needed, load};
 
     fn config(tables: &str) -> Config {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("kawaraban.toml");
         std::fs::write(&path, tables).unwrap();
-        let mut config = load(&path, &LoadOptions { read_secrets: true, env: &|_| None }).unwrap().config;
+        let mut config = load(&path, &LoadOptions { secrets: Needed::All, env: &|_| None }).unwrap().config;
         config.path = "kawaraban.toml".into();
         config.state_dir = "state".into();
         config

@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 use url::Url;
 
 use crate::{
-    model::{ErrorKind, Item},
+    model::{ErrorKind, Item, Name},
     page::discover::Found,
 };
 
@@ -40,12 +40,16 @@ pub struct Outcome {
     pub url: Url,
     /// What it is, in words.
     pub seen: String,
+    /// Why it could not be fetched.
+    pub error_kind: Option<ErrorKind>,
     /// What may be its feeds.
     pub candidates: Vec<Candidate>,
     /// The best.
     pub chosen: Option<Chosen>,
     /// The `[[source]]` for it.
     pub toml: Option<String>,
+    /// The configured source that watches it already.
+    pub watched_by: Option<Name>,
     /// What it yields now, in the document's order.
     pub items: Vec<Item>,
     /// What could not be had, and other things worth knowing.

@@ -6,6 +6,7 @@ use super::{Names, secret_url};
 use crate::{
     config::{
         Destination, DestinationKind,
+        load::Needed,
         reader::{Table, Value},
         secret::{Found, Secrets},
     },
@@ -20,8 +21,14 @@ enum Kind {
 }
 
 /// None where a fault was reported.
-pub(super) fn destination(mut table: Table<'_>, names: &mut Names, secrets: &Secrets<'_>) -> Option<Destination> {
+pub(super) fn destination(
+    mut table: Table<'_>,
+    names: &mut Names,
+    secrets: &Secrets<'_>,
+    needed: Needed<'_>,
+) -> Option<Destination> {
     let name = names.take(&mut table);
+    let secrets = &secrets.reading(needed.of_destination(name.as_ref()));
     let choices = [("discord", Kind::Discord), ("webhook", Kind::Webhook), ("stdout", Kind::Stdout)];
     let kind = table.require("kind", "\"discord\", \"webhook\" or \"stdout\"").and_then(|kind| kind.choice(&choices));
     let kind = match kind {

@@ -15,6 +15,7 @@ use crate::{
     config::{
         BasicAuth, Filter, Patterns, Source,
         fetch_settings::{FetchSettings, Roots},
+        load::Needed,
         reader::{DidYouMean, Table, Value},
         secret::{Found, Secrets},
         value::Compiled,
@@ -28,6 +29,7 @@ pub(super) struct Context<'a> {
     pub(super) fetch: &'a FetchSettings,
     pub(super) destinations: &'a [Name],
     pub(super) secrets: &'a Secrets<'a>,
+    pub(super) needed: Needed<'a>,
     pub(super) roots: &'a Roots,
     pub(super) compiled: &'a Compiled,
     pub(super) unfiltered: Arc<Filter>,
@@ -36,11 +38,11 @@ pub(super) struct Context<'a> {
 /// None where a fault was reported.
 pub(super) fn source(mut table: Table<'_>, names: &mut Names, context: &Context<'_>) -> Option<Source> {
     let name = names.take(&mut table);
+    let secrets = &context.secrets.reading(context.needed.of_source(name.as_ref()));
     let label = table.get("label").and_then(|value| value.line("a line of text"));
     let url_value = table.require("url", "the URL of a feed, a page or JSON");
-    let url = url_value
-        .as_ref()
-        .and_then(|value| secret_url(value, context.secrets.get_harmless(value), "https://unread.invalid/"));
+    let url =
+        url_value.as_ref().and_then(|value| secret_url(value, secrets.get_harmless(value), "https://unread.invalid/"));
     let color = table.get("color").map(|value| color(&value));
     let reading = reading(&mut table, context.compiled);
     let enrichment = enrichment(&mut table, reading.as_ref(), context.compiled);
@@ -52,10 +54,10 @@ pub(super) fn source(mut table: Table<'_>, names: &mut Names, context: &Context<
 
     let mut settings = context.fetch.clone();
     let header_table = table.table("headers");
-    let own_headers = headers(&header_table, context.secrets);
+    let own_headers = headers(&header_table, secrets);
     let basic_auth = table.get("basic_auth");
-    let mut login = basic_auth.as_ref().and_then(|value| self::basic_auth(value, context.secrets));
-    settings.read(&mut table, context.secrets, context.roots);
+    let mut login = basic_auth.as_ref().and_then(|value| self::basic_auth(value, secrets));
+    settings.read(&mut table, secrets, context.roots);
     let filter = Filter {
         include: patterns(table.table("include"), context.compiled),
         exclude: patterns(table.table("exclude"), context.compiled),
