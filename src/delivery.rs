@@ -1,15 +1,19 @@
 //! Items to destinations: what is sent, how fast, and what an answer means. Pure, but for [`stdout`].
 //!
-//! The [`courier`] is the state machine of one destination; [`rate_limit`] says when a request may go out;
-//! [`response`] says what an answer means; the rest is what the wire sees.
+//! The [`courier`] is the state machine of one destination; [`rate_limit`] and, for a whole host, [`governor`] say
+//! when a request may go out; [`response`] says what an answer means; the rest is what the wire sees.
 
 pub mod courier;
 pub mod embed;
+pub mod governor;
+pub mod leases;
 pub mod markdown;
+pub mod progress;
 pub mod rate_limit;
 pub mod request;
 pub mod response;
 pub mod stdout;
+pub mod wait;
 
 use crate::{
     config::{Destination, DestinationKind},

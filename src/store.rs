@@ -223,6 +223,16 @@ impl Store {
         self.ask(|reply| Command::Settle { destination: destination.clone(), settled, record, reply }).await
     }
 
+    /// The record of a host that destinations share; the default for one that is not known.
+    pub async fn host(&self, host: &str) -> Result<HostRecord, StoreError> {
+        self.ask(|reply| Command::Host(host.to_owned(), reply)).await
+    }
+
+    /// Writes the record of a host.
+    pub async fn save_host(&self, host: &str, record: HostRecord) -> Result<(), StoreError> {
+        self.ask(|reply| Command::SaveHost(host.to_owned(), record, reply)).await
+    }
+
     /// Writes health counters by name; their bytes are the caller's business.
     pub async fn save_health(&self, records: Vec<(String, Vec<u8>)>) -> Result<(), StoreError> {
         self.ask(|reply| Command::SaveHealth(records, reply)).await
@@ -330,8 +340,8 @@ pub struct SourceRecord {
 pub struct DestinationRecord {
     /// Items acknowledged ever.
     pub delivered: u64,
-    /// No request before this time (429), also across restarts.
-    pub not_before: Option<Timestamp>,
+    /// The wait that it asked for (429, Retry-After).
+    pub not_before: Option<StoredWait>,
     /// Failed requests in a row, for the backoff.
     pub failures: u32,
     /// The destination said that it no longer exists, or refuses us.
@@ -348,6 +358,47 @@ pub struct DestinationRecord {
     pub last_refused: Option<Timestamp>,
     /// Since when it answers nothing but that we must wait.
     pub blocked_since: Option<Timestamp>,
+}
+
+/// What is kept of a host that several destinations share.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HostRecord {
+    /// Its global limit or block.
+    pub not_before: Option<StoredWait>,
+    /// Blocks in a row, for the length of the next.
+    pub blocks: u32,
+    /// Since when it blocks us.
+    pub blocked_since: Option<Timestamp>,
+    /// What it said.
+    pub reason: Option<String>,
+}
+
+/// A wait that outlives the process. The clock may be set meanwhile, so it is never longer than its length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "AnyStoredWait")]
+pub struct StoredWait {
+    /// When it ends.
+    pub until: Timestamp,
+    /// How long it was when it was written, in milliseconds.
+    pub length_ms: u64,
+}
+
+/// Earlier versions kept no length.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum AnyStoredWait {
+    Whole { until: Timestamp, length_ms: u64 },
+    Until(Timestamp),
+}
+
+impl From<AnyStoredWait> for StoredWait {
+    fn from(wait: AnyStoredWait) -> Self {
+        match wait {
+            AnyStoredWait::Whole { until, length_ms } => Self { until, length_ms },
+            AnyStoredWait::Until(until) => Self { until, length_ms: 24 * 3600 * 1000 },
+        }
+    }
 }
 
 /// A poll's new document, to be stored in one atomic step.

@@ -1,23 +1,27 @@
 //! One destination: takes what its outbox holds, sends it in order, and has the outcome recorded before
 //! the next.
 //!
-//! A shell around [`Courier`]. One thing is under way at a time: loading, leasing items, a request, or
-//! recording what came of it (and leasing the next); whatever ends looks for what is next in `drive`.
+//! A shell around [`Courier`] and [`Leases`]. One thing is under way at a time: loading, leasing items, a request, or
+//! recording what came of it (and leasing the next); whatever ends looks for what is next in `drive`. Beside that a
+//! clock ticks, so that what waits behind something that hangs is counted and reported all the same.
+
+mod log;
+mod stdout;
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Recipient, SpawnHandle, WrapFuture};
-use futures_util::future::{OptionFuture, join};
+use futures_util::future::{OptionFuture, join3};
 use jiff::Timestamp;
 use rand::{SeedableRng, rngs::SmallRng};
 use rustls::ClientConfig;
-use slog::{Logger, crit, debug, error, info, o, warn};
+use slog::{Logger, debug, info, o};
 
 use crate::{
     actors::{
@@ -27,15 +31,17 @@ use crate::{
     config::{self, DestinationKind, DiscordLimits},
     delivery::{
         courier::{Courier, Ended, Step},
-        rate_limit::Governor,
+        governor::Governor,
+        leases::Leases,
+        progress::Progress,
         request,
         response::{self, Answer, Problem},
-        stdout::Writer,
+        stdout::Stdout,
     },
     fetch::{Outgoing, send},
     health::report::StoreState,
-    model::{DeliveryError, ErrorKind, Name},
-    store::{Backlog, DestinationRecord, Queued, Settled, Store, StoreError},
+    model::{ErrorKind, Name},
+    store::{Backlog, Delivery, DestinationRecord, Queued, Store, StoreError},
 };
 
 /// Lines of one batch.
@@ -44,8 +50,8 @@ const BATCH: usize = 100;
 const WINDOW: usize = 8;
 /// `stdout` gathers for so long what comes in a burst.
 const LINGER: Duration = Duration::from_millis(25);
-/// While it waits, what is queued is counted anew so often at most.
-const RECOUNT_EVERY: Duration = Duration::from_secs(1);
+/// How often clocks are compared, and what changed meanwhile is counted and reported.
+const TICK: Duration = Duration::from_secs(1);
 /// How soon a store that fails is tried again.
 const STORE_AGAIN: Duration = Duration::from_secs(1);
 
@@ -59,8 +65,10 @@ pub struct Seat {
     pub limits: DiscordLimits,
     /// Its outbox, and what is kept of it.
     pub store: Store,
-    /// What all Discord destinations share.
+    /// What the destinations of its host share.
     pub governor: Rc<RefCell<Governor>>,
+    /// Writes to standard output, also for those who had its name before.
+    pub stdout: Stdout,
     /// The shared TLS configuration.
     pub tls: Arc<ClientConfig>,
     /// For the backoff's jitter.
@@ -80,6 +88,7 @@ pub struct DeliveryActor {
     limits: DiscordLimits,
     store: Store,
     governor: Rc<RefCell<Governor>>,
+    stdout: Stdout,
     tls: Arc<ClientConfig>,
     rng: SmallRng,
     health: Recipient<DeliveryReported>,
@@ -87,26 +96,28 @@ pub struct DeliveryActor {
     log: Logger,
     /// None until what was kept of it is loaded.
     courier: Option<Courier>,
-    writer: Option<Writer>,
-    /// Items leased, in the turns of their sources.
-    window: VecDeque<Queued>,
-    /// The outbox may hold more than was leased.
-    more: bool,
-    /// Something was queued since then, and its source may be next.
-    stale: bool,
-    /// How items ended that is not yet recorded, and whether the record changed.
-    unrecorded: Vec<Settled>,
+    leases: Leases,
+    /// Lines that are out, for the writer to forget once they are recorded.
+    out: Vec<Queued>,
+    /// The record has to be written.
     changed: bool,
     backlog: Backlog,
+    /// Something was queued since the backlog was counted.
+    outdated: bool,
     recounting: bool,
+    progress: Progress,
+    reported: Option<DeliveryReported>,
     busy: bool,
     timer: Option<SpawnHandle>,
+    /// Takes back the lines that are being written.
+    withdraw: Option<Box<dyn Fn()>>,
     stopping: bool,
 }
 
 impl DeliveryActor {
     /// Begins once it is started.
     pub fn new(seat: Seat) -> Self {
+        let batch = if matches!(seat.destination.kind, DestinationKind::Stdout) { BATCH } else { WINDOW };
         let log = seat.log.new(o!("destination" => seat.destination.name.to_string()));
         Self {
             destination: seat.destination,
@@ -114,22 +125,24 @@ impl DeliveryActor {
             limits: seat.limits,
             store: seat.store,
             governor: seat.governor,
+            stdout: seat.stdout,
             tls: seat.tls,
             rng: SmallRng::seed_from_u64(seat.seed),
             health: seat.health,
             _watch: seat.watch,
             log,
             courier: None,
-            writer: None,
-            window: VecDeque::new(),
-            more: true,
-            stale: false,
-            unrecorded: Vec::new(),
+            leases: Leases::new(batch),
+            out: Vec::new(),
             changed: false,
             backlog: Backlog::default(),
+            outdated: false,
             recounting: false,
+            progress: Progress::default(),
+            reported: None,
             busy: false,
             timer: None,
+            withdraw: None,
             stopping: false,
         }
     }
@@ -146,18 +159,18 @@ impl DeliveryActor {
         if let Some(timer) = self.timer.take() {
             ctx.cancel_future(timer);
         }
-        if !self.unrecorded.is_empty() || self.changed {
+        if self.leases.unrecorded() > 0 || self.changed {
             return self.record(ctx);
         }
         if self.stopping {
             return ctx.stop();
         }
         let Some(courier) = &self.courier else { return };
-        if self.must_lease() {
-            return self.lease(ctx);
+        if let Some(max) = self.leases.begin() {
+            return self.lease(max, ctx);
         }
         let now = Instant::now();
-        let step = courier.next(!self.window.is_empty(), &self.governor.borrow(), now);
+        let step = courier.next(self.leases.front().is_some(), &self.governor.borrow(), now);
         match step {
             Step::Idle => {}
             Step::Wait(until) => self.wake_after(until.saturating_duration_since(now), ctx),
@@ -178,16 +191,45 @@ impl DeliveryActor {
         }));
     }
 
+    /// Once a second, whatever is under way.
+    fn tick(&mut self, ctx: &mut Context<Self>) {
+        let (now, wall) = (Instant::now(), Timestamp::now());
+        let Some(courier) = &mut self.courier else { return };
+        let clock_was_set = courier.correct(now, wall) | self.governor.borrow_mut().correct(now, wall);
+        self.tell_backlog(now, wall);
+        self.report();
+        if self.outdated && !self.recounting {
+            self.recount(ctx);
+        }
+        if clock_was_set {
+            self.changed = true;
+            self.drive(ctx);
+        }
+    }
+
     // === the store ===
 
     fn load(&mut self, ctx: &mut Context<Self>) {
         self.busy = true;
         let (store, name) = (self.store.clone(), self.destination.name.clone());
-        let load = async move { store.destination(&name).await };
+        let host = self.governor.borrow().to_load().map(str::to_owned);
+        let load = async move {
+            // what the host asked for is known before anything is sent to it
+            let host = match host {
+                Some(host) => Some(store.host(&host).await?),
+                None => None,
+            };
+            Ok((host, store.destination(&name).await?))
+        };
         ctx.spawn(load.into_actor(self).map(|loaded, actor, ctx| {
             actor.busy = false;
             match loaded {
-                Ok((record, backlog)) => actor.begin(record, backlog, ctx),
+                Ok((host, (record, backlog))) => {
+                    if let Some(host) = host {
+                        actor.governor.borrow_mut().load(host, Instant::now(), Timestamp::now());
+                    }
+                    actor.begin(record, backlog, ctx);
+                }
                 Err(StoreError::Closed) => {}
                 Err(StoreError::Failing(_)) if actor.stopping => ctx.stop(),
                 Err(StoreError::Failing(_)) => {
@@ -209,75 +251,78 @@ impl DeliveryActor {
         self.courier = Some(Courier::new(&self.destination.kind, self.limits, record, now, wall));
         self.backlog = backlog;
         self.report();
+        ctx.run_interval(TICK, Self::tick);
         self.drive(ctx);
     }
 
-    fn lease(&mut self, ctx: &mut Context<Self>) {
+    fn lease(&mut self, max: usize, ctx: &mut Context<Self>) {
         self.busy = true;
-        let lease = self.next_lease();
+        let (store, name) = (self.store.clone(), self.destination.name.clone());
+        let lease = async move { store.lease(&name, max).await };
         ctx.spawn(lease.into_actor(self).map(|leased, actor, ctx| {
             actor.busy = false;
-            match actor.leased(leased) {
-                Ok(()) => actor.drive(ctx),
-                Err(StoreError::Closed) => {}
-                Err(StoreError::Failing(_)) => actor.wake_after(STORE_AGAIN, ctx),
+            match leased {
+                Ok(items) => {
+                    actor.leases.leased(items);
+                    actor.drive(ctx);
+                }
+                Err(error) => {
+                    actor.leases.not_leased();
+                    if error != StoreError::Closed {
+                        actor.wake_after(STORE_AGAIN, ctx);
+                    }
+                }
             }
         }));
     }
 
-    fn must_lease(&self) -> bool {
-        self.stale || (self.window.is_empty() && self.more)
-    }
-
-    fn lease_size(&self) -> usize {
-        if self.is_stdout() { BATCH } else { WINDOW }
-    }
-
-    /// Asks for what is next. What is queued from now on is announced again.
-    fn next_lease(&mut self) -> impl Future<Output = Result<Vec<Queued>, StoreError>> + 'static {
-        (self.more, self.stale) = (false, false);
-        let (store, name, size) = (self.store.clone(), self.destination.name.clone(), self.lease_size());
-        async move { store.lease(&name, size).await }
-    }
-
-    /// What was leased before and not sent is leased again, in its turn.
-    fn leased(&mut self, leased: Result<Vec<Queued>, StoreError>) -> Result<(), StoreError> {
-        let items = leased.inspect_err(|_| self.more = true)?;
-        self.more |= items.len() == self.lease_size();
-        self.window = items.into();
-        Ok(())
-    }
-
-    /// Records how items ended. Until that is durable, nothing else is sent; what comes next is leased
-    /// meanwhile.
+    /// Records how items ended, and what the host asked for. Until that is durable, nothing else is sent; what comes
+    /// next is leased meanwhile.
     fn record(&mut self, ctx: &mut Context<Self>) {
         let Some(courier) = &self.courier else { return };
         self.busy = true;
-        let settled = std::mem::take(&mut self.unrecorded);
         self.changed = false;
-        let (store, name, record) = (self.store.clone(), self.destination.name.clone(), courier.record.clone());
-        let settle = async move {
-            let result = store.settle(&name, settled.clone(), record).await;
-            (settled, result)
+        let (ended, record) = (self.leases.take_ended(), courier.record.clone());
+        let host = self.governor.borrow_mut().take_unsaved();
+        let max = self.leases.begin();
+        let (store, name) = (self.store.clone(), self.destination.name.clone());
+        let record = async move {
+            let settle = store.settle(&name, ended.clone(), record);
+            let save_host = OptionFuture::from(host.map(|(host, record)| {
+                let store = &store;
+                async move { store.save_host(&host, record).await }
+            }));
+            let lease = OptionFuture::from(max.map(|max| store.lease(&name, max)));
+            let (settled, saved, leased) = join3(settle, save_host, lease).await;
+            (ended, settled, saved, leased)
         };
-        let lease = OptionFuture::from(self.must_lease().then(|| self.next_lease()));
-        ctx.spawn(join(settle, lease).into_actor(self).map(|((settled, result), leased), actor, ctx| {
+        ctx.spawn(record.into_actor(self).map(|(ended, settled, saved, leased), actor, ctx| {
             actor.busy = false;
-            if let Some(Err(error)) = leased.map(|leased| actor.leased(leased)) {
-                debug!(actor.log, "nothing could be leased: {error}"; "kind" => "store");
+            match leased {
+                None => {}
+                Some(Ok(items)) => actor.leases.leased(items),
+                Some(Err(error)) => {
+                    actor.leases.not_leased();
+                    debug!(actor.log, "nothing could be leased: {error}"; "kind" => "store");
+                }
             }
-            match result {
+            if saved.as_ref().is_some_and(Result::is_err) {
+                actor.governor.borrow_mut().not_saved();
+            }
+            let saved = saved.unwrap_or(Ok(()));
+            match settled {
                 Ok(backlog) => {
                     actor.backlog = backlog;
+                    actor.outdated = false;
+                    actor.settled(&ended);
                     actor.report();
-                    actor.drive(ctx);
+                    match saved {
+                        Ok(()) => actor.drive(ctx),
+                        Err(error) => actor.not_recorded(&error, ctx),
+                    }
                 }
                 Err(error) => {
-                    actor.unrecorded = settled;
-                    actor.changed = true;
-                    // what was leased may be what was not recorded
-                    actor.window.clear();
-                    actor.more = true;
+                    actor.leases.not_recorded(ended);
                     actor.not_recorded(&error, ctx);
                 }
             }
@@ -285,12 +330,8 @@ impl DeliveryActor {
     }
 
     fn not_recorded(&mut self, error: &StoreError, ctx: &mut Context<Self>) {
-        if self.unrecorded.is_empty() {
-            warn!(self.log, "the state of the destination could not be recorded: {error}"; "kind" => "store");
-        } else {
-            crit!(self.log, "what was delivered could not be recorded, a restart now would repeat it: {error}"; "kind" => "store",
-                "items" => self.unrecorded.len());
-        }
+        self.changed = true;
+        self.tell_not_recorded(error);
         match error {
             StoreError::Closed if self.stopping => ctx.stop(),
             StoreError::Closed => {}
@@ -299,37 +340,47 @@ impl DeliveryActor {
         }
     }
 
-    /// It may wait for an hour, and what piles up meanwhile is to be seen.
-    fn recount_soon(&mut self, ctx: &mut Context<Self>) {
-        if !self.is_stdout() && !std::mem::replace(&mut self.recounting, true) {
-            ctx.run_later(RECOUNT_EVERY, |actor, ctx| {
-                actor.recounting = false;
-                actor.changed = true;
-                actor.drive(ctx);
-            });
-        }
+    /// Counts what waits while something else is under way, or while the destination waits.
+    fn recount(&mut self, ctx: &mut Context<Self>) {
+        self.recounting = true;
+        self.outdated = false;
+        let (store, name) = (self.store.clone(), self.destination.name.clone());
+        let count = async move { store.destination(&name).await };
+        ctx.spawn(count.into_actor(self).map(|counted, actor, _| {
+            actor.recounting = false;
+            match counted {
+                Ok((_, backlog)) => {
+                    actor.backlog = backlog;
+                    actor.report();
+                }
+                Err(error) => {
+                    debug!(actor.log, "what waits could not be counted: {error}"; "kind" => "store");
+                    actor.outdated = true;
+                }
+            }
+        }));
     }
 
     // === sending ===
 
     fn send(&mut self, ctx: &mut Context<Self>) {
-        let Some(item) = self.window.front() else { return };
-        let seq = item.seq;
+        let Some(item) = self.leases.front() else { return };
         let delivery = match item.delivery() {
             Ok(delivery) => delivery,
-            Err(error) => return self.unreadable(seq, &error, ctx),
+            Err(error) => return self.unreadable(&error, ctx),
         };
         let color = self.colors.get(delivery.source.name.as_str()).copied();
         let Some(request) = request::deliver(&self.destination, &delivery, color, Timestamp::now()) else { return };
         debug!(self.log, "sending"; "item" => &delivery.id, "source" => &delivery.source.name);
-        self.ask(request, ctx, move |actor, answer, ctx| actor.sent(seq, answer, ctx));
+        self.ask(request, ctx, move |actor, answer, ctx| actor.sent(&delivery, answer, ctx));
     }
 
-    fn unreadable(&mut self, seq: u64, error: &serde_json::Error, ctx: &mut Context<Self>) {
-        crit!(self.log, "an item of the outbox cannot be read and goes to the dead letters, please report it: {error}"; "kind" => "store");
-        let refused = DeliveryError { kind: ErrorKind::Store, message: error.to_string(), at: Timestamp::now() };
-        self.window.pop_front();
-        self.unrecorded.push(Settled { seq, refused: Some(refused) });
+    fn unreadable(&mut self, error: &serde_json::Error, ctx: &mut Context<Self>) {
+        let Some(courier) = &mut self.courier else { return };
+        let problem = Problem { kind: ErrorKind::Store, message: error.to_string() };
+        let refused = courier.refused(problem, Timestamp::now());
+        self.tell_unreadable(&refused);
+        self.leases.end(Some(refused));
         self.drive(ctx);
     }
 
@@ -338,10 +389,9 @@ impl DeliveryActor {
         self.ask(request, ctx, |actor, answer, ctx| {
             let Some(courier) = &mut actor.courier else { return };
             let back = courier.probed(answer, &mut actor.governor.borrow_mut(), Instant::now(), Timestamp::now());
-            if back {
-                info!(actor.log, "the destination is there again"; "queued" => actor.backlog.queued);
-            }
+            actor.tell_probed(back);
             actor.changed = true;
+            actor.report();
             actor.drive(ctx);
         });
     }
@@ -363,28 +413,22 @@ impl DeliveryActor {
         }));
     }
 
-    fn sent(&mut self, seq: u64, answer: Answer, ctx: &mut Context<Self>) {
+    fn sent(&mut self, delivery: &Delivery, answer: Answer, ctx: &mut Context<Self>) {
         let Some(courier) = &mut self.courier else { return };
-        let failed_before = courier.record.failures;
         let (now, wall) = (Instant::now(), Timestamp::now());
+        let message_id = answer.message_id.clone();
         let ended = courier.answered(answer, &mut self.governor.borrow_mut(), now, wall, &mut self.rng);
         match ended {
             Ended::Delivered => {
-                if failed_before > 0 {
-                    info!(self.log, "delivering again"; "after_failures" => failed_before);
-                }
-                self.window.pop_front();
-                self.unrecorded.push(Settled { seq, refused: None });
+                self.tell_delivered(delivery, message_id.as_deref());
+                self.leases.end(None);
             }
             Ended::Refused(error) => {
-                error!(self.log, "the item is refused and goes to the dead letters: {}", error.message;
-                    "kind" => error.kind.to_string(), "item" => self.window.front().and_then(|item| item.delivery().ok()).map(|delivery| delivery.id));
-                self.window.pop_front();
-                self.unrecorded.push(Settled { seq, refused: Some(error) });
+                self.tell_refused(delivery, &error);
+                self.leases.end(Some(error));
             }
             Ended::Kept(error, until) => {
-                let wait = until.saturating_duration_since(now);
-                self.tell_kept(&error, failed_before + 1, wait);
+                self.tell_kept(&error, until.saturating_duration_since(now));
                 self.changed = true;
                 self.report();
             }
@@ -392,69 +436,13 @@ impl DeliveryActor {
         self.drive(ctx);
     }
 
-    fn tell_kept(&self, error: &DeliveryError, attempt: u32, wait: Duration) {
-        let (kind, wait_ms) = (error.kind.to_string(), u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-        let gone = self.courier.as_ref().is_some_and(|courier| courier.record.gone);
-        if gone {
-            error!(self.log, "the destination is gone, its items are kept and it is probed hourly: {}", error.message; "kind" => kind);
-        } else if error.kind == ErrorKind::RateLimited {
-            info!(self.log, "asked to wait: {}", error.message; "kind" => kind, "wait_ms" => wait_ms);
-        } else {
-            warn!(self.log, "delivery failed and is tried again: {}", error.message; "kind" => kind, "attempt" => attempt,
-                "wait_ms" => wait_ms);
-        }
-    }
-
-    /// All that is leased, as lines.
-    fn write(&mut self, ctx: &mut Context<Self>) {
-        let writer = match self.writer.take().map_or_else(Writer::start, Ok) {
-            Ok(writer) => writer,
-            Err(error) => return self.not_written(&error, ctx),
-        };
-        let mut lines = String::new();
-        for item in &self.window {
-            lines += &item.json;
-            lines.push('\n');
-        }
-        self.busy = true;
-        let write = async move {
-            let result = writer.write(lines).await;
-            (writer, result)
-        };
-        ctx.spawn(write.into_actor(self).map(|(writer, result), actor, ctx| {
-            actor.busy = false;
-            actor.writer = Some(writer);
-            match result {
-                Ok(()) => {
-                    let settled = actor.window.drain(..).map(|item| Settled { seq: item.seq, refused: None });
-                    actor.unrecorded.extend(settled);
-                    if let Some(courier) = &mut actor.courier {
-                        courier.wrote(actor.unrecorded.len() as u64, Timestamp::now());
-                    }
-                    actor.drive(ctx);
-                }
-                Err(error) => actor.not_written(&error, ctx),
-            }
-        }));
-    }
-
-    fn not_written(&mut self, error: &std::io::Error, ctx: &mut Context<Self>) {
-        let Some(courier) = &mut self.courier else { return };
-        let problem = Problem { kind: ErrorKind::ClosedEarly, message: format!("standard output: {error}") };
-        let now = Instant::now();
-        if let Ended::Kept(error, until) = courier.not_written(problem, now, Timestamp::now(), &mut self.rng) {
-            warn!(self.log, "lines could not be written and are kept: {}", error.message;
-                "wait_ms" => until.saturating_duration_since(now).as_millis() as u64);
-        }
-        self.report();
-        self.drive(ctx);
-    }
-
-    fn report(&self) {
+    /// Tells Health how things stand, if that changed.
+    fn report(&mut self) {
         let Some(courier) = &self.courier else { return };
-        self.health.do_send(DeliveryReported {
+        let (now, governor) = (Instant::now(), self.governor.borrow());
+        let report = DeliveryReported {
             destination: self.destination.name.clone(),
-            state: courier.state(Instant::now()),
+            state: courier.state(&governor, now),
             queued: self.backlog.queued,
             delivered: courier.record.delivered,
             dead_letters: self.backlog.dead_letters,
@@ -463,9 +451,13 @@ impl DeliveryActor {
             last_error: courier.record.last_error.clone(),
             refused_in_a_row: courier.record.refused_in_a_row,
             last_refused: courier.record.last_refused,
-            blocked_since: courier.record.blocked_since,
-            reason: None,
-        });
+            blocked_since: courier.blocked_since(&governor),
+            reason: courier.reason(&governor, now),
+        };
+        if self.reported.as_ref() != Some(&report) {
+            self.health.do_send(report.clone());
+            self.reported = Some(report);
+        }
     }
 }
 
@@ -481,14 +473,13 @@ impl Handler<OutboxReady> for DeliveryActor {
     type Result = ();
 
     fn handle(&mut self, _: OutboxReady, ctx: &mut Self::Context) {
-        (self.more, self.stale) = (true, true);
-        if self.busy {
-            return;
-        }
+        self.leases.queued();
+        self.outdated = true;
         match self.timer {
+            _ if self.busy => {}
             None if self.is_stdout() => self.wake_after(LINGER, ctx),
             None => self.drive(ctx),
-            Some(_) => self.recount_soon(ctx),
+            Some(_) => {}
         }
     }
 }
@@ -526,9 +517,13 @@ impl Handler<ApplySettings> for DeliveryActor {
 impl Handler<Stop> for DeliveryActor {
     type Result = ();
 
-    /// Its life is over when the request in flight has ended and is recorded.
+    /// Its life is over when the request in flight has ended and is recorded. Lines that are not out yet are taken
+    /// back.
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
         self.stopping = true;
+        if let Some(withdraw) = &self.withdraw {
+            withdraw();
+        }
         self.drive(ctx);
     }
 }

@@ -14,7 +14,7 @@ mod plan;
 mod reload;
 mod sources;
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient, ResponseFuture};
 use futures_util::future::join_all;
@@ -37,7 +37,7 @@ use crate::{
         source,
     },
     config::{self, Config},
-    delivery::rate_limit::Governor,
+    delivery::{governor::Governors, stdout::Stdout},
     fetch::Tls,
     model::Name,
     poll::document::Read,
@@ -92,7 +92,8 @@ pub struct Supervisor {
     rng: SmallRng,
     limits: Rc<Limits>,
     articles: Rc<Articles>,
-    governor: Rc<RefCell<Governor>>,
+    governors: Governors,
+    stdout: Stdout,
     ears: Option<Rc<source::Ears>>,
     sources: Lives<Arc<config::Source>, SourceHandle>,
     deliveries: Lives<Arc<config::Destination>, Addr<DeliveryActor>>,
@@ -112,7 +113,8 @@ impl Supervisor {
             rng: SmallRng::seed_from_u64(seat.seed),
             limits: Rc::new(Limits::new(seat.config.concurrency)),
             articles: Rc::default(),
-            governor: Rc::new(RefCell::new(Governor::new(seat.config.discord))),
+            governors: Governors::new(seat.config.discord),
+            stdout: Stdout::default(),
             ears: None,
             sources: Lives::new(),
             deliveries: Lives::new(),

@@ -39,7 +39,7 @@ pub fn run(config: &Config, name: &str) -> ExitCode {
         Verdict::Refused(Problem { message, .. })
         | Verdict::Gone(Problem { message, .. })
         | Verdict::Misconfigured(Problem { message, .. })
-        | Verdict::Retry(Problem { message, .. }) => message,
+        | Verdict::Retry(Problem { message, .. }, _) => message,
     };
     let kind = match destination.kind {
         DestinationKind::Discord { .. } => "discord",

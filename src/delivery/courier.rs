@@ -10,13 +10,15 @@ use jiff::Timestamp;
 use rand::Rng;
 
 use super::{
-    rate_limit::{Bucket, Governor, Pace, SLACK},
+    governor::{self, DISCORD, Governor},
+    rate_limit::{Bucket, Pace, SLACK},
     response::{Answer, Limit, Problem, Verdict},
+    wait::Wait,
 };
 use crate::{
     config::{DestinationKind, DiscordLimits},
     health::event::DestinationState,
-    model::DeliveryError,
+    model::{DeliveryError, ErrorKind},
     resilience::backoff::Backoff,
     store::DestinationRecord,
 };
@@ -25,12 +27,18 @@ use crate::{
 const MIN_BACKOFF: Duration = Duration::from_secs(1);
 /// …up to this.
 const MAX_BACKOFF: Duration = Duration::from_secs(5 * 60);
-/// A destination that is gone is probed, and one set up wrongly tried, so often.
+/// Standard output is on this machine: whoever makes room for it should not wait for long.
+const MAX_BACKOFF_STDOUT: Duration = Duration::from_secs(10);
+/// A destination that is gone is probed after this time, for it may be mended soon; doubled each time…
+const FIRST_PROBE: Duration = Duration::from_secs(60);
+/// …up to this. One that is set up wrongly is tried so often.
 const HOURLY: Duration = Duration::from_secs(3600);
 /// A wait of this length or more is worth telling; shorter ones are everyday pacing.
 const WORTH_TELLING: Duration = Duration::from_secs(60);
-/// Longest wait taken over from an earlier run.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+/// A request that is answered later than this makes the destination `degraded`.
+const SLOW: Duration = Duration::from_secs(3);
+/// Characters of the last error that are kept in the record, which is written with each item.
+const LAST_ERROR: usize = 500;
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,14 +70,20 @@ pub struct Courier {
     /// What is kept across restarts.
     pub record: DestinationRecord,
     discord: bool,
-    /// Discord's own hosts: limits are kept before they are overstepped.
-    in_advance: bool,
+    max_backoff: Duration,
     bucket: Bucket,
     pace: Pace,
-    wait_until: Option<Instant>,
+    /// What it asked for; kept across restarts.
+    asked: Option<Wait>,
+    /// Our own: backoff, or an hour for what is set up wrongly.
+    backoff_until: Option<Instant>,
+    misconfigured: bool,
     probe_at: Instant,
+    probes: u32,
     /// It asked us to wait, and for long.
     holding: bool,
+    /// When the request in flight went out.
+    asked_at: Option<Instant>,
 }
 
 impl Courier {
@@ -77,20 +91,29 @@ impl Courier {
     pub fn new(
         kind: &DestinationKind,
         limits: DiscordLimits,
-        record: DestinationRecord,
+        mut record: DestinationRecord,
         now: Instant,
         wall: Timestamp,
     ) -> Self {
-        let (discord, in_advance) = match kind {
-            DestinationKind::Discord { url } => (true, url.expose().host_str().is_some_and(is_discords)),
-            DestinationKind::Webhook { .. } | DestinationKind::Stdout => (false, false),
-        };
-        // wall-clock time, since it outlives the process; a clock set back must not stop us for ever
-        let left = record.not_before.and_then(|until| Duration::try_from(until.duration_since(wall)).ok());
-        let wait_until = left.map(|left| now + left.min(LONGEST));
-        let holding = left.is_some_and(|left| left >= WORTH_TELLING);
-        let pace = Pace::new(if discord { limits.channel_per_minute } else { 0 }, in_advance);
-        Self { record, discord, in_advance, bucket: Bucket::default(), pace, wait_until, probe_at: now, holding }
+        let discord = matches!(kind, DestinationKind::Discord { .. });
+        // on Discord's own hosts the limit is kept before it is exceeded
+        let in_advance = governor::host(kind).is_some_and(|host| host == DISCORD);
+        let asked = record.not_before.and_then(|stored| Wait::resume(stored, now, wall));
+        record.not_before = asked.map(|wait| wait.stored);
+        Self {
+            discord,
+            max_backoff: if matches!(kind, DestinationKind::Stdout) { MAX_BACKOFF_STDOUT } else { MAX_BACKOFF },
+            bucket: Bucket::default(),
+            pace: Pace::new(if discord { limits.channel_per_minute } else { 0 }, in_advance),
+            backoff_until: None,
+            misconfigured: false,
+            probe_at: now,
+            probes: 0,
+            holding: asked.is_some_and(|wait| wait.left(now) >= WORTH_TELLING),
+            asked,
+            asked_at: None,
+            record,
+        }
     }
 
     /// The limits were changed.
@@ -105,10 +128,8 @@ impl Courier {
         if self.record.paused || (!has_items && !self.record.gone) {
             return Step::Idle;
         }
-        let mut until = self.wait_until.max(self.bucket.not_before(now)).max(self.pace.not_before(now));
-        if self.discord {
-            until = until.max(governor.not_before(self.in_advance, now));
-        }
+        let until = self.waits_until().max(self.bucket.not_before(now)).max(self.pace.not_before(now));
+        let mut until = until.max(governor.not_before(now));
         if self.record.gone {
             until = until.max(Some(self.probe_at));
         }
@@ -119,12 +140,20 @@ impl Courier {
         }
     }
 
+    fn waits_until(&self) -> Option<Instant> {
+        self.asked.map(|wait| wait.until).max(self.backoff_until)
+    }
+
     /// A request goes out.
     pub fn sending(&mut self, governor: &mut Governor, now: Instant) {
+        self.asked_at = Some(now);
         self.pace.sent(now);
-        if self.discord {
-            governor.sent(now);
-        }
+        governor.sent(now);
+    }
+
+    /// A batch of lines goes out.
+    pub fn writing(&mut self, now: Instant) {
+        self.asked_at = Some(now);
     }
 
     /// The request for the oldest item was answered.
@@ -144,27 +173,30 @@ impl Courier {
             }
             Verdict::Refused(problem) => {
                 self.recovered();
-                self.record.refused_in_a_row = self.record.refused_in_a_row.saturating_add(1);
-                self.record.last_refused = Some(wall);
-                Ended::Refused(self.noted(problem, wall))
+                Ended::Refused(self.refused(problem, wall))
             }
             Verdict::Limited(limit, problem) => {
-                self.limited(limit, governor, now, wall);
+                self.limited(limit, &problem, governor, now, wall);
                 self.kept(problem, wall, now)
             }
             Verdict::Gone(problem) => {
                 self.record.gone = true;
-                self.probe_at = now + HOURLY;
-                self.wait_until = None;
-                self.kept(problem, wall, self.probe_at)
+                self.backoff_until = None;
+                self.probe_later(now);
+                let error = self.noted(problem, wall);
+                Ended::Kept(error, self.probe_at)
             }
             Verdict::Misconfigured(problem) => {
                 self.record.failures = self.record.failures.saturating_add(1);
-                self.wait_until = Some(now + HOURLY);
+                self.misconfigured = true;
+                self.backoff_until = Some(now + HOURLY);
                 self.kept(problem, wall, now)
             }
-            Verdict::Retry(problem) => {
+            Verdict::Retry(problem, named) => {
                 self.failed(now, rng);
+                if let Some(wait) = named {
+                    self.wait(wait, now, wall);
+                }
                 self.kept(problem, wall, now)
             }
         }
@@ -176,55 +208,103 @@ impl Courier {
         let there = match answer.verdict {
             Verdict::Delivered => true,
             // any other endpoint need not know GET: whatever it says but "gone" is an answer; silence is none
-            Verdict::Retry(ref problem) | Verdict::Refused(ref problem) => {
-                !self.discord && matches!(problem.kind, crate::model::ErrorKind::Http(_))
+            Verdict::Retry(Problem { kind, .. }, _) | Verdict::Refused(Problem { kind, .. }) => {
+                !self.discord && matches!(kind, ErrorKind::Http(_))
             }
-            Verdict::Limited(limit, _) => {
-                self.limited(limit, governor, now, wall);
+            Verdict::Limited(limit, problem) => {
+                self.limited(limit, &problem, governor, now, wall);
                 return false;
             }
             Verdict::Gone(_) | Verdict::Misconfigured(_) => false,
         };
-        self.record.gone = !there;
-        self.probe_at = now + HOURLY;
         if there {
             self.recovered();
+        } else {
+            self.probe_later(now);
         }
         there
     }
 
-    /// Probe at once where the destination is gone.
+    fn probe_later(&mut self, now: Instant) {
+        self.probe_at = now + FIRST_PROBE.saturating_mul(1 << self.probes.min(6)).min(HOURLY);
+        self.probes = self.probes.saturating_add(1);
+    }
+
+    /// Probe at once where the destination is gone, and try again where it was set up wrongly.
     pub fn probe_now(&mut self, now: Instant) {
         self.probe_at = now;
+        if std::mem::take(&mut self.misconfigured) {
+            self.backoff_until = None;
+        }
     }
 
-    /// A batch of lines was written.
+    /// So many lines of a batch were written.
     pub fn wrote(&mut self, lines: u64, wall: Timestamp) {
-        self.delivered(lines, wall);
+        self.asked_at = None;
+        if lines > 0 {
+            self.delivered(lines, wall);
+        }
     }
 
-    /// A batch of lines could not be written.
+    /// The rest of a batch could not be written.
     pub fn not_written(&mut self, problem: Problem, now: Instant, wall: Timestamp, rng: &mut impl Rng) -> Ended {
+        self.asked_at = None;
         self.failed(now, rng);
         self.kept(problem, wall, now)
     }
 
+    /// An item that cannot be sent at all goes to the dead letters.
+    pub fn refused(&mut self, problem: Problem, wall: Timestamp) -> DeliveryError {
+        self.record.refused_in_a_row = self.record.refused_in_a_row.saturating_add(1);
+        self.record.last_refused = Some(wall);
+        self.noted(problem, wall)
+    }
+
+    /// Corrects what is stored if the wall clock was set. True if the record has to be written.
+    pub fn correct(&mut self, now: Instant, wall: Timestamp) -> bool {
+        let wrong = self.asked.as_mut().is_some_and(|wait| wait.correct(now, wall));
+        self.record.not_before = self.asked.map(|wait| wait.stored);
+        wrong
+    }
+
     /// As `/health` has it.
-    pub fn state(&self, now: Instant) -> DestinationState {
+    pub fn state(&self, governor: &Governor, now: Instant) -> DestinationState {
+        let host_stopped = governor.blocked_since().is_some() && governor.stopped_until(now).is_some();
         if self.record.paused {
             DestinationState::Paused
         } else if self.record.gone {
             DestinationState::Gone
-        } else if self.holding && self.wait_until.is_some_and(|until| until > now) {
+        } else if host_stopped || (self.holding && self.asked.is_some_and(|wait| wait.until > now)) {
             DestinationState::Holding
-        } else if self.record.failures > 0 {
+        } else if self.record.failures > 0 || self.hangs(now).is_some() {
             DestinationState::Degraded
         } else {
             DestinationState::Ok
         }
     }
 
+    /// Why it is not `ok`, where that is not the last error.
+    pub fn reason(&self, governor: &Governor, now: Instant) -> Option<String> {
+        if self.record.gone {
+            return None;
+        }
+        let hangs = || self.hangs(now).map(|since| format!("no answer for {} s", since.as_secs()));
+        governor.reason(now).or_else(hangs)
+    }
+
+    /// Since when it or its host answers nothing but that we must wait.
+    pub fn blocked_since(&self, governor: &Governor) -> Option<Timestamp> {
+        [self.record.blocked_since, governor.blocked_since()].into_iter().flatten().min()
+    }
+
+    /// For how long the request in flight has not been answered, if that is long.
+    fn hangs(&self, now: Instant) -> Option<Duration> {
+        self.asked_at.map(|at| now.saturating_duration_since(at)).filter(|since| *since >= SLOW)
+    }
+
     fn heard(&mut self, answer: &Answer, governor: &mut Governor, now: Instant, wall: Timestamp) {
+        let asked = self.asked_at.take().unwrap_or(now);
+        self.misconfigured = false;
         self.record.blocked_since = match answer.verdict {
             Verdict::Limited(..) => self.record.blocked_since.or(Some(wall)),
             _ => None,
@@ -234,11 +314,11 @@ impl Courier {
         }
         let blocked = matches!(answer.verdict, Verdict::Limited(Limit::Block(_), _));
         if self.discord && answer.genuine && !blocked {
-            governor.answered();
+            governor.answered(asked);
         }
     }
 
-    fn limited(&mut self, limit: Limit, governor: &mut Governor, now: Instant, wall: Timestamp) {
+    fn limited(&mut self, limit: Limit, problem: &Problem, governor: &mut Governor, now: Instant, wall: Timestamp) {
         let wait = match limit {
             Limit::Announced(wait) => wait,
             Limit::Hidden(wait) => {
@@ -246,20 +326,30 @@ impl Courier {
                 wait
             }
             Limit::Global(wait) => {
-                governor.overstepped(wait, now);
+                governor.limited(wait, &problem.message, now, wall);
                 wait
             }
-            Limit::Block(wait) => governor.blocked(wait, now),
+            Limit::Block(named) => {
+                let block = governor.blocked(named, &problem.message, now, wall);
+                // the host is tried again after an hour, but never by whom a 429 told to wait for longer
+                named.filter(|_| problem.kind == ErrorKind::RateLimited).unwrap_or(block)
+            }
         };
-        self.wait_until = Some(now + wait + SLACK);
-        self.record.not_before = wall.checked_add(wait + SLACK).ok();
-        self.holding = wait >= WORTH_TELLING || matches!(limit, Limit::Global(_) | Limit::Block(_));
+        self.wait(wait, now, wall);
+        self.holding |= matches!(limit, Limit::Global(_) | Limit::Block(_));
+    }
+
+    fn wait(&mut self, wait: Duration, now: Instant, wall: Timestamp) {
+        let asked = Wait::new(wait + SLACK, now, wall);
+        self.holding = wait >= WORTH_TELLING;
+        self.record.not_before = Some(asked.stored);
+        self.asked = Some(asked);
     }
 
     fn failed(&mut self, now: Instant, rng: &mut impl Rng) {
         self.record.failures = self.record.failures.saturating_add(1);
-        let wait = Backoff::new(MIN_BACKOFF, MAX_BACKOFF).wait(self.record.failures, rng);
-        self.wait_until = Some(now + wait);
+        let wait = Backoff::new(MIN_BACKOFF, self.max_backoff).wait(self.record.failures, rng);
+        self.backoff_until = Some(now + wait);
     }
 
     fn delivered(&mut self, items: u64, wall: Timestamp) {
@@ -273,26 +363,25 @@ impl Courier {
         self.record.failures = 0;
         self.record.not_before = None;
         self.record.gone = false;
-        self.wait_until = None;
+        self.asked = None;
+        self.backoff_until = None;
+        self.probes = 0;
         self.holding = false;
     }
 
     fn noted(&mut self, problem: Problem, at: Timestamp) -> DeliveryError {
-        let error = DeliveryError { kind: problem.kind, message: problem.message, at };
-        self.record.last_error = Some(error.clone());
-        error
+        let short = match problem.message.char_indices().nth(LAST_ERROR) {
+            Some((end, _)) => format!("{}…", &problem.message[..end]),
+            None => problem.message.clone(),
+        };
+        self.record.last_error = Some(DeliveryError { kind: problem.kind, message: short, at });
+        DeliveryError { kind: problem.kind, message: problem.message, at }
     }
 
     fn kept(&mut self, problem: Problem, wall: Timestamp, now: Instant) -> Ended {
         let error = self.noted(problem, wall);
-        Ended::Kept(error, self.wait_until.unwrap_or(now))
+        Ended::Kept(error, self.waits_until().unwrap_or(now))
     }
-}
-
-fn is_discords(host: &str) -> bool {
-    ["discord.com", "discordapp.com"]
-        .iter()
-        .any(|known| host.strip_suffix(known).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
 }
 
 #[cfg(test)]
@@ -303,6 +392,7 @@ mod tests {
     use super::*;
     use crate::model::{ErrorKind, Secret};
 
+    const WALL: Timestamp = Timestamp::UNIX_EPOCH;
     const LIMITS: DiscordLimits = DiscordLimits { requests_per_second: 40, channel_per_minute: 28 };
 
     struct Desk {
@@ -315,8 +405,8 @@ mod tests {
     fn desk(url: &str, record: DestinationRecord) -> Desk {
         let now = Instant::now();
         let kind = DestinationKind::Discord { url: Secret::new(Url::parse(url).unwrap()) };
-        let courier = Courier::new(&kind, LIMITS, record, now, Timestamp::UNIX_EPOCH);
-        Desk { courier, governor: Governor::new(LIMITS), rng: StdRng::seed_from_u64(1), now }
+        let courier = Courier::new(&kind, LIMITS, record, now, WALL);
+        Desk { courier, governor: Governor::new(governor::host(&kind), LIMITS), rng: StdRng::seed_from_u64(1), now }
     }
 
     fn local() -> Desk {
@@ -330,8 +420,12 @@ mod tests {
 
         fn answer(&mut self, verdict: Verdict) -> Ended {
             self.courier.sending(&mut self.governor, self.now);
-            let answer = Answer { verdict, bucket: None, genuine: true };
-            self.courier.answered(answer, &mut self.governor, self.now, Timestamp::UNIX_EPOCH, &mut self.rng)
+            let answer = Answer { verdict, bucket: None, genuine: true, message_id: None };
+            self.courier.answered(answer, &mut self.governor, self.now, WALL, &mut self.rng)
+        }
+
+        fn state(&self) -> DestinationState {
+            self.courier.state(&self.governor, self.now)
         }
 
         fn waits(&self) -> Duration {
@@ -351,11 +445,16 @@ mod tests {
         let mut desk = local();
         assert_eq!(desk.courier.next(false, &desk.governor, desk.now), Step::Idle);
         assert_eq!(desk.next(), Step::Send);
-        let answer = Answer { verdict: Verdict::Delivered, bucket: Some((0, Duration::from_secs(2))), genuine: true };
-        let ended = desk.courier.answered(answer, &mut desk.governor, desk.now, Timestamp::UNIX_EPOCH, &mut desk.rng);
+        let answer = Answer {
+            verdict: Verdict::Delivered,
+            bucket: Some((0, Duration::from_secs(2))),
+            genuine: true,
+            message_id: None,
+        };
+        let ended = desk.courier.answered(answer, &mut desk.governor, desk.now, WALL, &mut desk.rng);
         assert_eq!(ended, Ended::Delivered);
         assert_eq!(desk.waits(), Duration::from_secs(2) + SLACK);
-        assert_eq!(desk.courier.state(desk.now), DestinationState::Ok);
+        assert_eq!(desk.state(), DestinationState::Ok);
         assert_eq!(desk.courier.record.delivered, 1);
     }
 
@@ -364,14 +463,14 @@ mod tests {
         let mut desk = local();
         let mut longest = Duration::ZERO;
         for _ in 0..12 {
-            assert!(matches!(desk.answer(Verdict::Retry(problem())), Ended::Kept(..)));
+            assert!(matches!(desk.answer(Verdict::Retry(problem(), None)), Ended::Kept(..)));
             longest = longest.max(desk.waits());
             desk.now += desk.waits();
         }
         assert!(longest > MAX_BACKOFF / 2 && longest <= MAX_BACKOFF, "{longest:?}");
-        assert_eq!(desk.courier.state(desk.now), DestinationState::Degraded);
+        assert_eq!(desk.state(), DestinationState::Degraded);
         assert_eq!(desk.answer(Verdict::Delivered), Ended::Delivered);
-        assert_eq!((desk.next(), desk.courier.state(desk.now)), (Step::Send, DestinationState::Ok));
+        assert_eq!((desk.next(), desk.state()), (Step::Send, DestinationState::Ok));
         assert!(desk.courier.record.last_error.is_some(), "the last error stays");
     }
 
@@ -379,55 +478,107 @@ mod tests {
     fn a_limit_outlives_the_process() {
         let mut desk = local();
         desk.answer(Verdict::Limited(Limit::Announced(Duration::from_secs(90)), problem()));
-        assert_eq!(
-            (desk.waits(), desk.courier.state(desk.now)),
-            (Duration::from_secs(90) + SLACK, DestinationState::Holding)
-        );
+        assert_eq!((desk.waits(), desk.state()), (Duration::from_secs(90) + SLACK, DestinationState::Holding));
         let record = desk.courier.record.clone();
         let again = self::desk("http://127.0.0.1/api/v10/webhooks/1/t", record);
-        assert_eq!(again.waits(), Duration::from_secs(90) + SLACK);
-        assert_eq!(again.courier.state(again.now), DestinationState::Holding);
+        let more = again.waits() - (Duration::from_secs(90) + SLACK);
+        assert!(more <= Duration::from_millis(1), "{more:?}");
+        assert_eq!(again.state(), DestinationState::Holding);
     }
 
     #[test]
-    fn a_global_limit_and_a_block_stop_every_discord_destination() {
+    fn a_global_limit_and_a_block_stop_every_destination_of_the_host() {
         for limit in [Limit::Global(Duration::from_secs(9)), Limit::Block(Some(Duration::from_secs(9)))] {
             let mut one = local();
             one.answer(Verdict::Limited(limit, problem()));
             let other = local();
             assert!(matches!(other.courier.next(true, &one.governor, one.now), Step::Wait(_)));
+            assert_eq!(one.state(), DestinationState::Holding);
+            let blocked = matches!(limit, Limit::Block(_));
+            assert_eq!(other.courier.state(&one.governor, one.now) == DestinationState::Holding, blocked);
+            assert_eq!(other.courier.blocked_since(&one.governor).is_some(), blocked);
+            assert!(other.courier.reason(&one.governor, one.now).unwrap().ends_with("HTTP 500"));
         }
     }
 
     #[test]
-    fn what_is_gone_is_probed_hourly_and_goes_on_when_it_is_back() {
+    fn a_block_is_tried_again_after_an_hour_but_a_429_is_obeyed() {
+        let week = Duration::from_secs(604_800);
+        for (kind, own) in [(ErrorKind::Http(403), HOURLY), (ErrorKind::RateLimited, week)] {
+            let mut desk = local();
+            desk.answer(Verdict::Limited(Limit::Block(Some(week)), Problem { kind, message: "no".into() }));
+            assert_eq!(desk.waits(), own + SLACK);
+            let other = local();
+            assert_eq!(other.courier.next(true, &desk.governor, desk.now), Step::Wait(desk.now + HOURLY + SLACK));
+        }
+    }
+
+    #[test]
+    fn a_fault_with_a_time_is_a_failure_and_the_time_is_kept() {
+        let mut desk = local();
+        desk.answer(Verdict::Retry(problem(), Some(Duration::from_secs(30))));
+        assert_eq!((desk.waits(), desk.state()), (Duration::from_secs(30) + SLACK, DestinationState::Degraded));
+        assert_eq!((desk.courier.record.failures, desk.courier.record.blocked_since), (1, None));
+        let again = self::desk("http://127.0.0.1/api/v10/webhooks/1/t", desk.courier.record.clone());
+        assert!(again.waits() >= Duration::from_secs(30));
+        desk.answer(Verdict::Retry(problem(), Some(Duration::ZERO)));
+        assert!(desk.waits() > Duration::from_millis(100), "the backoff is the longer one");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_is_corrected_in_the_record() {
+        let mut desk = local();
+        desk.answer(Verdict::Limited(Limit::Announced(Duration::from_secs(90)), problem()));
+        assert!(!desk.courier.correct(desk.now, WALL));
+        assert!(desk.courier.correct(desk.now, WALL - Duration::from_secs(3600)));
+        assert!(desk.courier.record.not_before.unwrap().until < WALL);
+        assert_eq!(desk.waits(), Duration::from_secs(90) + SLACK, "the clock decides nothing while it runs");
+    }
+
+    #[test]
+    fn a_request_that_hangs_is_told() {
+        let mut desk = local();
+        desk.courier.sending(&mut desk.governor, desk.now);
+        assert_eq!(desk.state(), DestinationState::Ok);
+        desk.now += SLOW;
+        assert_eq!(desk.state(), DestinationState::Degraded);
+        assert_eq!(desk.courier.reason(&desk.governor, desk.now).unwrap(), "no answer for 3 s");
+        desk.answer(Verdict::Delivered);
+        assert_eq!((desk.state(), desk.courier.reason(&desk.governor, desk.now)), (DestinationState::Ok, None));
+    }
+
+    #[test]
+    fn what_is_gone_is_probed_soon_then_hourly_and_goes_on_when_it_is_back() {
         let mut desk = local();
         desk.answer(Verdict::Gone(problem()));
-        assert_eq!((desk.waits(), desk.courier.state(desk.now)), (HOURLY, DestinationState::Gone));
-        desk.now += HOURLY;
-        assert_eq!(desk.next(), Step::Probe);
-        assert_eq!(desk.courier.next(false, &desk.governor, desk.now), Step::Probe, "also with nothing to send");
-        let answer = |verdict| Answer { verdict, bucket: None, genuine: true };
-        assert!(!desk.courier.probed(
-            answer(Verdict::Gone(problem())),
-            &mut desk.governor,
-            desk.now,
-            Timestamp::UNIX_EPOCH
-        ));
-        assert_eq!(desk.waits(), HOURLY);
+        assert_eq!((desk.waits(), desk.state()), (FIRST_PROBE, DestinationState::Gone));
+        let answer = |verdict| Answer { verdict, bucket: None, genuine: true, message_id: None };
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            desk.now += desk.waits();
+            assert_eq!(desk.next(), Step::Probe);
+            assert_eq!(desk.courier.next(false, &desk.governor, desk.now), Step::Probe, "also with nothing to send");
+            assert!(!desk.courier.probed(answer(Verdict::Gone(problem())), &mut desk.governor, desk.now, WALL));
+            waits.push(desk.waits().as_secs() / 60);
+        }
+        assert_eq!(waits, [2, 4, 8, 16, 32, 60, 60, 60]);
         desk.courier.probe_now(desk.now);
         assert_eq!(desk.next(), Step::Probe, "a reload probes at once");
-        assert!(desk.courier.probed(answer(Verdict::Delivered), &mut desk.governor, desk.now, Timestamp::UNIX_EPOCH));
-        assert_eq!((desk.next(), desk.courier.state(desk.now)), (Step::Send, DestinationState::Ok));
+        assert!(desk.courier.probed(answer(Verdict::Delivered), &mut desk.governor, desk.now, WALL));
+        assert_eq!((desk.next(), desk.state()), (Step::Send, DestinationState::Ok));
+        desk.answer(Verdict::Gone(problem()));
+        assert_eq!(desk.waits(), FIRST_PROBE, "from the start");
     }
 
     #[test]
     fn a_refused_item_does_not_hold_up_the_next() {
         let mut desk = local();
         assert!(matches!(desk.answer(Verdict::Refused(problem())), Ended::Refused(_)));
-        assert_eq!((desk.next(), desk.courier.state(desk.now)), (Step::Send, DestinationState::Ok));
+        assert_eq!((desk.next(), desk.state()), (Step::Send, DestinationState::Ok));
         desk.answer(Verdict::Misconfigured(problem()));
-        assert_eq!((desk.waits(), desk.courier.state(desk.now)), (HOURLY, DestinationState::Degraded));
+        assert_eq!((desk.waits(), desk.state()), (HOURLY, DestinationState::Degraded));
+        desk.courier.probe_now(desk.now);
+        assert_eq!(desk.next(), Step::Send, "a reload tries again");
     }
 
     #[test]
@@ -438,19 +589,13 @@ mod tests {
             desk.answer(Verdict::Refused(problem()));
             assert_eq!(desk.courier.record.refused_in_a_row, refused);
         }
-        assert_eq!(desk.courier.record.last_refused, Some(Timestamp::UNIX_EPOCH));
+        assert_eq!(desk.courier.record.last_refused, Some(WALL));
         desk.answer(Verdict::Limited(Limit::Announced(Duration::from_secs(1)), problem()));
-        assert_eq!(
-            (desk.courier.record.blocked_since, desk.courier.record.refused_in_a_row),
-            (Some(Timestamp::UNIX_EPOCH), 3)
-        );
-        desk.answer(Verdict::Retry(problem()));
+        assert_eq!((desk.courier.record.blocked_since, desk.courier.record.refused_in_a_row), (Some(WALL), 3));
+        desk.answer(Verdict::Retry(problem(), None));
         assert_eq!(desk.courier.record.blocked_since, None);
         desk.answer(Verdict::Delivered);
-        assert_eq!(
-            (desk.courier.record.refused_in_a_row, desk.courier.record.last_delivered),
-            (0, Some(Timestamp::UNIX_EPOCH))
-        );
+        assert_eq!((desk.courier.record.refused_in_a_row, desk.courier.record.last_delivered), (0, Some(WALL)));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use sha2::Sha256;
 use url::Url;
 
-use super::{embed, to_json};
+use super::{embed, governor::DISCORD, to_json};
 use crate::{
     config::{Destination, DestinationKind},
     fetch::Outgoing,
@@ -65,6 +65,7 @@ pub fn probe(destination: &Destination) -> Option<Outgoing> {
 /// Get Webhook with Token.
 fn discord(url: &Secret<Url>, body: Option<String>) -> Outgoing {
     let mut url = url.expose().clone();
+    use_discords_host(&mut url);
     let Some(body) = body else { return outgoing(Method::GET, url, DISCORD_AGENT, Vec::new(), None) };
     let kept: Vec<_> = url
         .query_pairs()
@@ -73,6 +74,16 @@ fn discord(url: &Secret<Url>, body: Option<String>) -> Outgoing {
         .collect();
     url.query_pairs_mut().clear().extend_pairs(kept).append_pair("wait", "true");
     outgoing(Method::POST, url, DISCORD_AGENT, Vec::new(), Some(body))
+}
+
+/// Version 10 of the API is served under `discord.com` only: `ptb.discordapp.com` becomes `ptb.discord.com`.
+fn use_discords_host(url: &mut Url) {
+    let rest = url.host_str().and_then(|host| host.strip_suffix("discordapp.com"));
+    if let Some(rest) = rest.filter(|rest| rest.is_empty() || rest.ends_with('.')) {
+        let host = format!("{rest}{DISCORD}");
+        // a domain in place of a domain is always taken
+        let _ = url.set_host(Some(&host));
+    }
 }
 
 fn webhook(url: &Secret<Url>, secret: Option<&Secret>, id: &str, body: String, now: Timestamp) -> Outgoing {
@@ -154,6 +165,21 @@ mod tests {
         assert!(header(&request, "user-agent").unwrap().starts_with("DiscordBot (https://"));
         let probe = probe(&destination).unwrap();
         assert_eq!((probe.method, probe.body), (Method::GET, None));
+    }
+
+    #[test]
+    fn discords_old_host_is_rewritten() {
+        for (configured, asked) in [
+            ("https://discordapp.com/api/v10/webhooks/1/t", "discord.com"),
+            ("https://ptb.discordapp.com/api/v10/webhooks/1/t", "ptb.discord.com"),
+            ("https://notdiscordapp.com/api/v10/webhooks/1/t", "notdiscordapp.com"),
+            ("http://127.0.0.1:8/api/v10/webhooks/1/t", "127.0.0.1"),
+        ] {
+            let destination = to(DestinationKind::Discord { url: Secret::new(Url::parse(configured).unwrap()) });
+            for request in [deliver(&destination, &delivery(), None, Timestamp::UNIX_EPOCH), probe(&destination)] {
+                assert_eq!(request.unwrap().url.host_str(), Some(asked));
+            }
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::{
     config::DestinationKind,
-    fetch::{self, Reply, SendFailure},
+    fetch::{Reply, SendFailure, retry_after::http_date},
     model::ErrorKind,
 };
 
@@ -19,7 +19,7 @@ const UNNAMED: Duration = Duration::from_secs(5);
 /// Shortest wait after a 429.
 const SHORTEST: Duration = Duration::from_millis(250);
 /// Characters of an answer's own words that are kept.
-const WORDS: usize = 500;
+const WORDS: usize = 2000;
 
 /// What came of a request.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +30,8 @@ pub struct Answer {
     pub bucket: Option<(u64, Duration)>,
     /// Whether it came from Discord itself and not from what stands before it.
     pub genuine: bool,
+    /// The id of the message that Discord made of the item.
+    pub message_id: Option<String>,
 }
 
 /// What an answer means.
@@ -45,20 +47,20 @@ pub enum Verdict {
     Gone(Problem),
     /// It is set up wrongly (no such thread, a forum without one): nothing is lost, it is tried hourly.
     Misconfigured(Problem),
-    /// Tried again with backoff.
-    Retry(Problem),
+    /// Tried again with backoff, and not before the time that it named.
+    Retry(Problem, Option<Duration>),
 }
 
-/// Who must wait, and for how long.
+/// Who must wait, and for how long. The host's limits concern all its Discord destinations.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Limit {
     /// This destination; the limit was announced.
     Announced(Duration),
     /// This destination; the limit was not announced (a channel's).
     Hidden(Duration),
-    /// Every Discord destination.
+    /// The whole host.
     Global(Duration),
-    /// Every Discord destination: a block, with the time that it named.
+    /// The whole host: a block, with the time that it named.
     Block(Option<Duration>),
 }
 
@@ -75,6 +77,7 @@ pub struct Problem {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Words {
+    id: Option<serde_json::Value>,
     message: Option<String>,
     code: Option<u64>,
     retry_after: Option<serde_json::Value>,
@@ -83,77 +86,94 @@ struct Words {
 }
 
 /// Reads what came of a request to `destination`.
-pub fn read(kind: &DestinationKind, result: Result<Reply, SendFailure>, now: Timestamp) -> Answer {
+pub fn read(kind: &DestinationKind, result: Result<Reply, SendFailure>, wall: Timestamp) -> Answer {
     let reply = match result {
         Ok(reply) => reply,
-        // a success was told; an answer that broke off after it does not take that back
-        Err(failed) if failed.status.is_some_and(|status| (200..300).contains(&status)) => {
-            return Answer { verdict: Verdict::Delivered, bucket: None, genuine: false };
-        }
-        Err(failed) => {
-            let problem = Problem { kind: failed.failure.kind, message: failed.failure.message };
-            return Answer { verdict: Verdict::Retry(problem), bucket: None, genuine: false };
-        }
+        Err(failed) => return broken_off(kind, failed, wall),
     };
     let words = serde_json::from_slice::<Words>(&reply.body).ok();
     let verdict = match kind {
-        _ if (200..300).contains(&reply.status) => Verdict::Delivered,
-        DestinationKind::Discord { url } => {
-            let said = said(words.as_ref(), url.expose());
-            discord(&reply, words.as_ref(), said, now)
-        }
-        DestinationKind::Webhook { .. } | DestinationKind::Stdout => webhook(&reply, now),
+        _ if is_success(reply.status) => Verdict::Delivered,
+        DestinationKind::Discord { .. } => discord(&reply, words.as_ref(), said(kind, &reply, words.as_ref()), wall),
+        DestinationKind::Webhook { .. } | DestinationKind::Stdout => webhook(&reply, said(kind, &reply, None), wall),
     };
-    Answer { verdict, bucket: bucket(&reply.headers), genuine: words.is_some() }
+    let genuine = words.is_some();
+    let is_id = |id: &&str| !id.is_empty() && id.len() <= 20 && id.bytes().all(|byte| byte.is_ascii_digit());
+    let message_id = words.as_ref().and_then(|words| words.id.as_ref()?.as_str());
+    let message_id = message_id.filter(|id| verdict == Verdict::Delivered && is_id(id)).map(str::to_owned);
+    Answer { verdict, bucket: bucket(&reply.headers), genuine, message_id }
 }
 
-fn discord(reply: &Reply, words: Option<&Words>, said: Option<String>, now: Timestamp) -> Verdict {
+/// What came before the answer broke off still counts: a success is one, a limit is one, and a wait that was named
+/// is kept. All else could only be judged by its body.
+fn broken_off(kind: &DestinationKind, failed: SendFailure, wall: Timestamp) -> Answer {
+    let problem = Problem { kind: failed.failure.kind, message: failed.failure.message };
+    let bucket = failed.begun.as_ref().and_then(|reply| bucket(&reply.headers));
+    let verdict = match failed.begun {
+        Some(reply) if is_success(reply.status) => Verdict::Delivered,
+        Some(reply) if reply.status == 429 => {
+            let said = Some(format!("the answer broke off ({})", problem.message));
+            match kind {
+                DestinationKind::Discord { .. } => discord(&reply, None, said, wall),
+                DestinationKind::Webhook { .. } | DestinationKind::Stdout => webhook(&reply, said, wall),
+            }
+        }
+        Some(reply) => Verdict::Retry(problem, retry_after(&reply.headers, wall)),
+        None => Verdict::Retry(problem, None),
+    };
+    Answer { verdict, bucket, genuine: false, message_id: None }
+}
+
+fn is_success(status: u16) -> bool {
+    (200..300).contains(&status)
+}
+
+fn discord(reply: &Reply, words: Option<&Words>, said: Option<String>, wall: Timestamp) -> Verdict {
     let code = words.and_then(|words| words.code);
     let problem = problem(reply.status, said);
+    let named = || retry_after(&reply.headers, wall);
     match (reply.status, code) {
-        (429, _) => Verdict::Limited(limit(reply, words, now), problem),
-        (403, Some(40333)) => Verdict::Limited(Limit::Block(retry_after(reply, now)), problem),
+        (429, _) => Verdict::Limited(limit(reply, words, wall), problem),
+        (403, Some(40333)) => Verdict::Limited(Limit::Block(named()), problem),
         (404, Some(10015)) | (401, Some(50027)) | (403, Some(50001 | 50013)) => Verdict::Gone(problem),
-        (403, None) => Verdict::Limited(Limit::Block(retry_after(reply, now)), problem),
+        (403, None) => Verdict::Limited(Limit::Block(named()), problem),
         // an unknown thread; a forum without a thread, or a thread in what is no forum; a tag is missing
         (404, Some(10003)) | (400, Some(220_001..=220_004 | 40067)) => Verdict::Misconfigured(problem),
         (400 | 413, _) => Verdict::Refused(problem),
-        _ => Verdict::Retry(problem),
+        _ => Verdict::Retry(problem, named()),
     }
 }
 
-fn webhook(reply: &Reply, now: Timestamp) -> Verdict {
-    let problem = problem(reply.status, None);
+fn webhook(reply: &Reply, said: Option<String>, wall: Timestamp) -> Verdict {
+    let problem = problem(reply.status, said);
+    let named = retry_after(&reply.headers, wall);
     match reply.status {
         410 => Verdict::Gone(problem),
         400 | 413 | 422 => Verdict::Refused(problem),
-        429 => Verdict::Limited(Limit::Announced(retry_after(reply, now).unwrap_or(UNNAMED).max(SHORTEST)), problem),
-        503 => match retry_after(reply, now) {
-            Some(wait) => Verdict::Limited(Limit::Announced(wait), problem),
-            None => Verdict::Retry(problem),
-        },
-        _ => Verdict::Retry(problem),
+        429 => Verdict::Limited(Limit::Announced(named.unwrap_or(UNNAMED).max(SHORTEST)), problem),
+        _ => Verdict::Retry(problem, named),
     }
 }
 
-/// Who is limited by a 429. One that is not in Discord's own words comes from what stands before it.
-fn limit(reply: &Reply, words: Option<&Words>, now: Timestamp) -> Limit {
-    let header = |name| reply.headers.get(name).and_then(|value| value.to_str().ok());
+/// Who is limited by a 429. One that is not in Discord's own words comes from what stands before it, unless it says
+/// that it is JSON and cannot be read.
+fn limit(reply: &Reply, words: Option<&Words>, wall: Timestamp) -> Limit {
     let named = words.and_then(|words| words.retry_after.as_ref());
-    let announced = header("x-ratelimit-reset-after").is_some() || header("x-ratelimit-scope").is_some();
-    if named.is_none() && !announced {
-        return Limit::Block(retry_after(reply, now));
+    let scope = text(&reply.headers, "x-ratelimit-scope");
+    let announced = text(&reply.headers, "x-ratelimit-reset-after").is_some() || scope.is_some();
+    let unread = words.is_none() && text(&reply.headers, "content-type").is_some_and(|media| media.contains("json"));
+    let global = scope == Some("global")
+        || text(&reply.headers, "x-ratelimit-global").is_some()
+        || words.is_some_and(|words| words.global == Some(true));
+    if named.is_none() && !announced && !unread && !global {
+        return Limit::Block(retry_after(&reply.headers, wall));
     }
     // the two say the same, one of them rounded up: the later one is never too early
     let body = named.and_then(serde_json::Value::as_f64).and_then(seconds);
-    let wait = body.max(retry_after(reply, now)).or_else(|| bucket(&reply.headers).map(|(_, reset)| reset));
-    let wait = wait.unwrap_or(UNNAMED).max(SHORTEST);
-    let scope = header("x-ratelimit-scope");
+    let wait = body.max(retry_after(&reply.headers, wall));
+    let wait = wait.or_else(|| bucket(&reply.headers).map(|(_, reset)| reset)).unwrap_or(UNNAMED).max(SHORTEST);
     let left = bucket(&reply.headers).is_some_and(|(remaining, _)| remaining > 0);
-    if scope == Some("global")
-        || header("x-ratelimit-global").is_some()
-        || words.is_some_and(|words| words.global == Some(true))
-    {
+    if global {
         Limit::Global(wait)
     } else if scope == Some("shared") || left {
         Limit::Hidden(wait)
@@ -162,21 +182,28 @@ fn limit(reply: &Reply, words: Option<&Words>, now: Timestamp) -> Limit {
     }
 }
 
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim)
+}
+
 /// What the headers say of the bucket; `Reset-After`, since `Reset` needs two clocks that agree.
 fn bucket(headers: &HeaderMap) -> Option<(u64, Duration)> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let remaining = text("x-ratelimit-remaining")?.parse().ok()?;
-    let reset = seconds(text("x-ratelimit-reset-after")?.parse().ok()?)?;
+    let remaining = text(headers, "x-ratelimit-remaining")?.parse().ok()?;
+    let reset = seconds(text(headers, "x-ratelimit-reset-after")?.parse().ok()?)?;
     Some((remaining, reset))
 }
 
-/// Seconds or a date (RFC 9110, section 10.2.3); fractions are taken too.
-fn retry_after(reply: &Reply, now: Timestamp) -> Option<Duration> {
-    let text = reply.headers.get("retry-after")?.to_str().ok()?.trim();
-    match text.parse::<f64>() {
-        Ok(number) => seconds(number),
-        Err(_) => fetch::retry_after::parse(text.as_bytes(), now),
+/// Seconds or a date (RFC 9110, section 10.2.3); fractions are taken too. A date is held against that of the answer,
+/// for our own clock may be wrong.
+fn retry_after(headers: &HeaderMap, wall: Timestamp) -> Option<Duration> {
+    let value = text(headers, "retry-after")?;
+    if let Ok(number) = value.parse::<f64>() {
+        return seconds(number);
     }
+    let until = http_date(value)?;
+    let from = |from: Timestamp| Duration::try_from(until.duration_since(from)).ok().filter(|wait| !wait.is_zero());
+    let wait = text(headers, "date").and_then(http_date).and_then(from).or_else(|| from(wall))?;
+    Some(wait.min(LONGEST))
 }
 
 fn seconds(number: f64) -> Option<Duration> {
@@ -201,27 +228,49 @@ fn problem(status: u16, said: Option<String>) -> Problem {
     Problem { kind, message: format!("HTTP {status}{meaning}{said}") }
 }
 
-/// Discord's own words, with the place of each fault. Without the webhook's token, should it be in them.
-fn said(words: Option<&Words>, url: &url::Url) -> Option<String> {
-    let words = words?;
-    let mut text = words.message.clone()?;
-    if let Some(code) = words.code {
-        text += &format!(" ({code})");
-    }
-    let mut faults = Vec::new();
-    if let Some(errors) = &words.errors {
-        collect(errors, &mut String::new(), &mut faults);
-    }
-    if !faults.is_empty() {
-        text += &format!(": {}", faults.join("; "));
-    }
-    if let Some(token) =
-        url.path_segments().and_then(|mut segments| segments.next_back()).filter(|token| !token.is_empty())
-    {
-        text = text.replace(token, "…");
+/// What the answer says, without the secrets of the destination, should they be in it. Pages are left out.
+fn said(kind: &DestinationKind, reply: &Reply, words: Option<&Words>) -> Option<String> {
+    let whole = || {
+        let text = std::str::from_utf8(&reply.body).ok()?.trim();
+        (!text.is_empty() && !text.starts_with('<')).then(|| text.chars().take(WORDS).collect::<String>())
+    };
+    let mut text = words.and_then(Words::sentence).or_else(whole)?;
+    for secret in secrets(kind) {
+        text = text.replace(&secret, "…");
     }
     let shown = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     Some(shown.take(WORDS).collect())
+}
+
+/// The parts of its configuration that nobody may read.
+fn secrets(kind: &DestinationKind) -> Vec<String> {
+    let (url, key) = match kind {
+        DestinationKind::Discord { url } => (url.expose(), None),
+        DestinationKind::Webhook { url, secret } => (url.expose(), secret.as_ref().map(|key| key.expose().clone())),
+        DestinationKind::Stdout => return Vec::new(),
+    };
+    let token = url.path_segments().and_then(|mut segments| segments.next_back()).map(str::to_owned);
+    let parts = [token, url.query().map(str::to_owned), url.password().map(str::to_owned), key];
+    // shorter ones are no secrets, and would be found in every word
+    parts.into_iter().flatten().filter(|part| part.len() >= 6).collect()
+}
+
+impl Words {
+    /// Message, code, and the place of each fault.
+    fn sentence(&self) -> Option<String> {
+        let mut text = self.message.clone()?;
+        if let Some(code) = self.code {
+            text += &format!(" ({code})");
+        }
+        let mut faults = Vec::new();
+        if let Some(errors) = &self.errors {
+            collect(errors, &mut String::new(), &mut faults);
+        }
+        if !faults.is_empty() {
+            text += &format!(": {}", faults.join("; "));
+        }
+        Some(text)
+    }
 }
 
 /// Discord nests its errors by the path of what is wrong; lists stand under `_errors`. Depth is bounded by
@@ -339,7 +388,7 @@ mod tests {
         for (status, body) in
             [(404, "<html>"), (401, "{}"), (500, ""), (301, ""), (405, r#"{"message":"405","code":0}"#)]
         {
-            assert!(matches!(verdict(reply(status, &[], body)), Verdict::Retry(_)), "{status} {body}");
+            assert!(matches!(verdict(reply(status, &[], body)), Verdict::Retry(_, None)), "{status} {body}");
         }
     }
 
@@ -352,13 +401,14 @@ mod tests {
             problem.message,
             "HTTP 400: Invalid Form Body … (50035): embeds.0.title: Must be 256 or fewer in length."
         );
-        assert!(matches!(verdict(reply(400, &[], r#"{"embeds":["0"]}"#)), Verdict::Refused(_)));
+        let Verdict::Refused(problem) = verdict(reply(400, &[], r#"{"embeds":["0"]}"#)) else { panic!("not refused") };
+        assert_eq!(problem.message, r#"HTTP 400: {"embeds":["0"]}"#);
     }
 
     #[test]
     fn a_webhooks_statuses_mean_what_the_contract_says() {
         let url = Secret::new(Url::parse("https://h.example/x").unwrap());
-        let kind = DestinationKind::Webhook { url, secret: None };
+        let kind = DestinationKind::Webhook { url, secret: Some(Secret::new("k3y-of-it".to_owned())) };
         let verdict = |reply| read(&kind, Ok(reply), Timestamp::UNIX_EPOCH).verdict;
         assert_eq!(verdict(reply(204, &[], "")), Verdict::Delivered);
         assert!(matches!(verdict(reply(410, &[], "")), Verdict::Gone(_)));
@@ -366,26 +416,68 @@ mod tests {
             assert!(matches!(verdict(reply(status, &[], "")), Verdict::Refused(_)));
         }
         for status in [302, 401, 403, 404, 500, 503] {
-            assert!(matches!(verdict(reply(status, &[], "")), Verdict::Retry(_)), "{status}");
+            assert!(matches!(verdict(reply(status, &[], "")), Verdict::Retry(_, None)), "{status}");
+            let later = reply(status, &[("retry-after", "120")], "");
+            assert!(matches!(verdict(later), Verdict::Retry(_, Some(wait)) if wait.as_secs() == 120), "{status}");
         }
-        let later = reply(503, &[("retry-after", "120")], "");
-        assert!(
-            matches!(verdict(later), Verdict::Limited(Limit::Announced(wait), _) if wait == Duration::from_secs(120))
-        );
-        let lost = |status| {
-            let failure = Failure::transient(ErrorKind::ConnectionReset, "reset");
-            read(&kind, Err(SendFailure { failure, written: true, status }), Timestamp::UNIX_EPOCH).verdict
+        let limit = verdict(reply(429, &[("retry-after", "120")], "no"));
+        assert!(matches!(limit, Verdict::Limited(Limit::Announced(wait), _) if wait.as_secs() == 120));
+        let Verdict::Refused(problem) = verdict(reply(422, &[], "no title\nk3y-of-it")) else { panic!("not refused") };
+        assert_eq!(problem.message, "HTTP 422: no title …");
+    }
+
+    #[test]
+    fn a_wait_may_be_a_date_and_is_held_against_the_answers_own() {
+        let headers =
+            |date: &'static str| reply(503, &[("retry-after", "Thu, 01 Jan 1970 00:02:00 GMT"), ("date", date)], "");
+        let wait = |reply| match verdict(reply) {
+            Verdict::Retry(_, wait) => wait.map(|wait: Duration| wait.as_secs()),
+            other => panic!("{other:?}"),
         };
-        assert!(matches!(lost(None), Verdict::Retry(_)));
-        assert!(matches!(lost(Some(500)), Verdict::Retry(_)));
-        assert_eq!(lost(Some(200)), Verdict::Delivered, "the answer was told before it broke off");
+        assert_eq!(wait(reply(503, &[("retry-after", "Thu, 01 Jan 1970 00:02:00 GMT")], "")), Some(120));
+        assert_eq!(wait(headers("Thu, 01 Jan 1970 00:01:30 GMT")), Some(30));
+        assert_eq!(wait(headers("Thu, 01 Jan 1970 00:10:00 GMT")), Some(120), "a date that makes no sense");
+        assert_eq!(wait(reply(503, &[("retry-after", "soon")], "")), None);
+    }
+
+    #[test]
+    fn what_came_before_an_answer_broke_off_counts() {
+        let url = Url::parse("https://discord.com/api/v10/webhooks/1/t").unwrap();
+        let kind = DestinationKind::Discord { url: Secret::new(url) };
+        let broken = |kind: &DestinationKind, begun| {
+            let failure = Failure::transient(ErrorKind::ConnectionReset, "reset");
+            read(kind, Err(SendFailure { failure, begun }), Timestamp::UNIX_EPOCH).verdict
+        };
+        let problem = || Problem { kind: ErrorKind::ConnectionReset, message: "reset".into() };
+        assert_eq!(broken(&kind, None), Verdict::Retry(problem(), None));
+        assert_eq!(broken(&kind, Some(reply(200, &[], ""))), Verdict::Delivered);
+        assert_eq!(broken(&kind, Some(reply(400, &[], ""))), Verdict::Retry(problem(), None), "its words are missing");
+        let later = [("retry-after", "90")];
+        assert_eq!(broken(&kind, Some(reply(503, &later, ""))), Verdict::Retry(problem(), Some(wait(90.0))));
+        let limits = [
+            (vec![("retry-after", "90")], Limit::Block(Some(wait(90.0)))),
+            (vec![("retry-after", "90"), ("content-type", "application/json")], Limit::Announced(wait(90.0))),
+            (vec![("retry-after", "90"), ("x-ratelimit-scope", "shared")], Limit::Hidden(wait(90.0))),
+            (vec![("retry-after", "90"), ("x-ratelimit-global", "true")], Limit::Global(wait(90.0))),
+        ];
+        for (headers, limit) in limits {
+            let verdict = broken(&kind, Some(reply(429, &headers, "")));
+            assert!(matches!(verdict, Verdict::Limited(found, _) if found == limit), "{headers:?}: {verdict:?}");
+        }
+        let url = Secret::new(Url::parse("https://h.example/x").unwrap());
+        let verdict = broken(&DestinationKind::Webhook { url, secret: None }, Some(reply(429, &later, "")));
+        assert!(matches!(verdict, Verdict::Limited(Limit::Announced(found), _) if found == wait(90.0)), "{verdict:?}");
     }
 
     #[test]
     fn the_bucket_is_read_from_every_answer() {
         let url = Secret::new(Url::parse("https://discord.com/api/v10/webhooks/1/t").unwrap());
         let headers = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset-after", "1.873")];
-        let answer = read(&DestinationKind::Discord { url }, Ok(reply(200, &headers, "{}")), Timestamp::UNIX_EPOCH);
+        let kind = DestinationKind::Discord { url };
+        let answer = read(&kind, Ok(reply(200, &headers, r#"{"id":"77","type":0}"#)), Timestamp::UNIX_EPOCH);
         assert_eq!((answer.verdict, answer.bucket), (Verdict::Delivered, Some((0, wait(1.873)))));
+        assert_eq!(answer.message_id.as_deref(), Some("77"));
+        let odd = read(&kind, Ok(reply(200, &[], r#"{"id":"7\n7"}"#)), Timestamp::UNIX_EPOCH);
+        assert_eq!((odd.verdict, odd.message_id), (Verdict::Delivered, None));
     }
 }

@@ -1,81 +1,165 @@
-//! Lines to standard output, by a thread of its own: whoever reads may stop reading, and a full pipe must
-//! hold up nothing but its own destination.
+//! Lines to standard output, by one thread for the whole process.
+//!
+//! Whoever reads may stop reading, or the disk may be full; that must hold up nothing but the lines themselves. The
+//! thread outlives the actors that hand it lines. It remembers which lines are out until they are settled, so that a
+//! new life of an actor writes none of them again, and it finishes a line that was begun before it writes another.
+
+mod pen;
 
 use std::{
-    io::{self, Write},
-    sync::mpsc,
+    collections::{HashMap, HashSet},
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
 };
 
 use tokio::sync::oneshot;
+use xxhash_rust::xxh3::xxh3_128;
 
-/// What a pipe takes as a whole or not at all.
-const PIPE_BUF: usize = 4096;
+use crate::model::Name;
+use pen::Pen;
 
-/// Writes lines; its thread ends with it.
-pub struct Writer {
-    batches: mpsc::Sender<(String, oneshot::Sender<io::Result<()>>)>,
+/// How the writing of a batch ended.
+#[derive(Debug)]
+pub struct Written {
+    /// So many of its first lines are out as a whole.
+    pub lines: usize,
+    /// Why not all of them.
+    pub end: End,
 }
 
-impl Writer {
-    /// Starts the thread.
-    ///
-    /// # Errors
-    /// If no thread can be had.
-    pub fn start() -> io::Result<Self> {
-        let (batches, waiting) = mpsc::channel::<(String, oneshot::Sender<io::Result<()>>)>();
+/// Why the writing of a batch ended.
+#[derive(Debug)]
+pub enum End {
+    /// All lines are out.
+    Done,
+    /// The writer of the batch took the rest back.
+    Withdrawn,
+    /// A closed pipe, a full disk.
+    Failed(io::Error),
+}
+
+/// The writer of the process. Clones share its thread, which starts with the first batch.
+#[derive(Clone, Default)]
+pub struct Stdout {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// None: standard output.
+    fd: Mutex<Option<OwnedFd>>,
+    batches: Mutex<Option<mpsc::Sender<Batch>>>,
+    out: Mutex<Out>,
+}
+
+/// Lines that are out and not settled, by destination and hash. A line holds its item's id and time, so that no two
+/// items have the same.
+type Out = HashMap<Name, HashSet<u128>>;
+
+struct Batch {
+    destination: Name,
+    lines: Vec<String>,
+    withdrawn: Arc<AtomicBool>,
+    done: oneshot::Sender<Written>,
+}
+
+/// A batch that was handed over.
+pub struct Writing {
+    withdrawn: Arc<AtomicBool>,
+    done: oneshot::Receiver<Written>,
+}
+
+impl Writing {
+    /// Takes back what has not been begun, when it is called.
+    pub fn withdraw(&self) -> impl Fn() + 'static {
+        let withdrawn = self.withdrawn.clone();
+        move || withdrawn.store(true, Ordering::Relaxed)
+    }
+
+    /// Waits until the batch ended.
+    pub async fn done(self) -> Written {
+        let gone = |_| Written { lines: 0, end: End::Failed(io::Error::other("the writing thread has ended")) };
+        self.done.await.unwrap_or_else(gone)
+    }
+}
+
+impl Stdout {
+    /// Writes to a descriptor of its own.
+    pub fn to(fd: OwnedFd) -> Self {
+        let stdout = Self::default();
+        *lock(&stdout.shared.fd) = Some(fd);
+        stdout
+    }
+
+    /// Hands whole lines over, each with its line feed. They are written after those of earlier batches.
+    pub fn write(&self, destination: &Name, lines: Vec<String>) -> Writing {
+        let (done, result) = oneshot::channel();
+        let withdrawn = Arc::<AtomicBool>::default();
+        let batch = Batch { destination: destination.clone(), lines, withdrawn: withdrawn.clone(), done };
+        if let Err((batch, error)) = self.hand_over(batch) {
+            // whoever asked waits for it
+            let _ = batch.done.send(Written { lines: 0, end: End::Failed(error) });
+        }
+        Writing { withdrawn, done: result }
+    }
+
+    /// These lines were acknowledged durably: nobody will ask to write them again.
+    pub fn settled<'a>(&self, destination: &Name, lines: impl Iterator<Item = &'a str>) {
+        let mut out = lock(&self.shared.out);
+        if let Some(of) = out.get_mut(destination) {
+            for line in lines {
+                of.remove(&key(line.trim_end_matches('\n')));
+            }
+            if of.is_empty() {
+                out.remove(destination);
+            }
+        }
+    }
+
+    fn hand_over(&self, batch: Batch) -> Result<(), (Batch, io::Error)> {
+        let mut batches = lock(&self.shared.batches);
+        let sender = match batches.take() {
+            Some(sender) => sender,
+            None => match self.start() {
+                Ok(sender) => sender,
+                Err(error) => return Err((batch, error)),
+            },
+        };
+        sender.send(batch).map_err(|lost| (lost.0, io::Error::other("the writing thread has ended")))?;
+        *batches = Some(sender);
+        Ok(())
+    }
+
+    fn start(&self) -> io::Result<mpsc::Sender<Batch>> {
+        let fd = match &*lock(&self.shared.fd) {
+            Some(fd) => fd.try_clone()?,
+            None => io::stdout().as_fd().try_clone_to_owned()?,
+        };
+        let (sender, batches) = mpsc::channel::<Batch>();
+        // not the handle itself, whose end ends the thread
+        let shared = Arc::downgrade(&self.shared);
         std::thread::Builder::new().name("stdout".into()).spawn(move || {
-            for (lines, written) in waiting {
-                let mut stdout = io::stdout().lock();
-                let written_out = pieces(&lines).try_for_each(|piece| stdout.write_all(piece.as_bytes()));
-                let result = written_out.and_then(|()| stdout.flush());
+            let mut pen = Pen::new(fd);
+            for batch in batches {
+                let Some(shared) = shared.upgrade() else { return };
+                let written = pen.write(&batch.destination, &batch.lines, &batch.withdrawn, &shared.out);
                 // who asked may have gone; the lines are out all the same
-                let _ = written.send(result);
+                let _ = batch.done.send(written);
             }
         })?;
-        Ok(Self { batches })
-    }
-
-    /// Writes whole lines, each with its line feed.
-    ///
-    /// # Errors
-    /// Those of writing: a closed pipe, a full disk.
-    pub async fn write(&self, lines: String) -> io::Result<()> {
-        let (written, result) = oneshot::channel();
-        let gone = || io::Error::other("the thread that writes to standard output has ended");
-        self.batches.send((lines, written)).map_err(|_| gone())?;
-        result.await.map_err(|_| gone())?
+        Ok(sender)
     }
 }
 
-/// Whole lines, as many at a time as a pipe takes whole: a kill between two pieces tears no line. A line
-/// longer than that is a piece of its own.
-fn pieces(mut lines: &str) -> impl Iterator<Item = &str> {
-    std::iter::from_fn(move || {
-        let fits = lines.floor_char_boundary(PIPE_BUF);
-        let end = if fits == lines.len() { Some(fits) } else { lines[..fits].rfind('\n').map(|end| end + 1) };
-        let end = end.or_else(|| lines.find('\n').map(|end| end + 1)).unwrap_or(lines.len());
-        let (piece, rest) = lines.split_at(end);
-        lines = rest;
-        (!piece.is_empty()).then_some(piece)
-    })
+fn key(line: &str) -> u128 {
+    xxh3_128(line.as_bytes())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pieces_are_whole_lines_that_a_pipe_takes_whole() {
-        let line = |length: usize| "ö".repeat(length / 2) + "\n";
-        let lines: Vec<String> = [10, 4000, 100, 5000, 4095, 4096, 30].map(line).into();
-        let all = lines.concat();
-        let pieces: Vec<&str> = pieces(&all).collect();
-        assert_eq!(pieces.concat(), all);
-        for piece in &pieces {
-            assert!(piece.ends_with('\n'), "a torn line");
-            assert!(piece.len() <= PIPE_BUF || piece.lines().count() == 1, "{} bytes", piece.len());
-        }
-        assert_eq!(pieces.len(), 6, "lines go together where they fit");
-        assert_eq!(super::pieces("").count(), 0);
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -30,8 +30,8 @@ fn seconds(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(seconds.saturating_add(up)))
 }
 
-/// All three forms of RFC 9110, section 5.6.7.
-fn http_date(text: &str) -> Option<Timestamp> {
+/// A date in one of the three forms of RFC 9110, section 5.6.7.
+pub fn http_date(text: &str) -> Option<Timestamp> {
     ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"]
         .iter()
         .find_map(|format| strtime::parse(format, text).ok()?.to_datetime().ok())

@@ -60,15 +60,13 @@ pub struct Reply {
 }
 
 /// No whole answer came.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[error("{failure}")]
 pub struct SendFailure {
     /// What happened.
     pub failure: Failure,
-    /// Whether bytes of the request may have reached the server: then it may also have acted on it.
-    pub written: bool,
-    /// The status, if it came before the answer broke off.
-    pub status: Option<u16>,
+    /// What came before the answer broke off; its body is empty.
+    pub begun: Option<Reply>,
 }
 
 /// Sends the request over a connection of its own.
@@ -124,35 +122,20 @@ pub async fn get_local(listen: &Listen, path: &str, timeout: Duration) -> Result
 }
 
 async fn run(request: &Outgoing, dial: impl Future<Output = Result<Transport, Fault>>) -> Result<Reply, SendFailure> {
-    let written = std::cell::Cell::new(false);
-    let status = std::cell::Cell::new(None);
+    let begun = std::cell::Cell::new(None);
     let whole = async {
         let prepared = Request::new(request.method.clone(), &request.url)?;
         let handle = Handle::new(dial.await?);
-        // from here on a broken-off exchange is ambiguous as soon as a byte went out
-        let watched = Watched { handle: &handle, written: &written };
         let head = exchange(&handle, &prepared, request.headers.iter(), request.body.clone(), false).await?;
-        status.set(Some(head.status().as_u16()));
+        let reply = |body| Reply { status: head.status().as_u16(), headers: head.headers().clone(), body };
+        begun.set(Some(reply(Bytes::new())));
         let body = handle.body(request.max_answer).await?;
-        drop(watched);
-        Ok(Reply { status: head.status().as_u16(), headers: head.headers().clone(), body: body.bytes })
+        Ok(reply(body.bytes))
     };
     let failure = match tokio::time::timeout(request.timeout, whole).await {
         Ok(Ok(reply)) => return Ok(reply),
         Ok(Err(fault)) => Fault::failure(&fault, &peer(&request.url)),
         Err(_) => super::too_late(request.timeout, &request.url),
     };
-    Err(SendFailure { failure, written: written.get(), status: status.get() })
-}
-
-/// Notes, however the exchange ends, whether the request was begun to be written.
-struct Watched<'a> {
-    handle: &'a Handle,
-    written: &'a std::cell::Cell<bool>,
-}
-
-impl Drop for Watched<'_> {
-    fn drop(&mut self) {
-        self.written.set(self.handle.written());
-    }
+    Err(SendFailure { failure, begun: begun.take() })
 }

@@ -53,8 +53,6 @@ struct Wire {
     answer: Option<Answer>,
     interim: u32,
     to_head_request: bool,
-    /// Whether bytes of the request were given to the system.
-    written: bool,
     fault: Option<Fault>,
 }
 
@@ -88,7 +86,6 @@ impl Handle {
             answer: None,
             interim: 0,
             to_head_request: false,
-            written: false,
             fault: None,
         })))
     }
@@ -100,18 +97,12 @@ impl Handle {
         wire.examined = 0;
         wire.interim = 0;
         wire.to_head_request = to_head_request;
-        wire.written = false;
         wire.fault = None;
     }
 
     /// What the wire itself found wrong while the client read the head.
     pub(super) fn take_fault(&self) -> Option<Fault> {
         self.0.borrow_mut().fault.take()
-    }
-
-    /// Whether any byte of the request may have reached the server.
-    pub(super) fn written(&self) -> bool {
-        self.0.borrow().written
     }
 
     /// Whether any byte of the answer was seen.
@@ -340,7 +331,6 @@ impl AsyncWrite for Handle {
 impl Wire {
     /// Keeps why a write failed; the client gets a copy of its kind.
     fn note<T>(&mut self, outcome: io::Result<T>) -> io::Result<T> {
-        self.written |= outcome.is_ok();
         outcome.map_err(|error| {
             let kind = error.kind();
             self.fault = Some(Fault::Io(error));

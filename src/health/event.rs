@@ -94,7 +94,7 @@ pub struct ConfiguredSource {
 }
 
 /// What `/health` shows of a destination changed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct DeliveryReported {
     /// Which destination.
     pub destination: Name,

@@ -21,8 +21,8 @@ use slog::{Logger, crit, error, info, warn};
 use tokio::sync::oneshot;
 
 use super::{
-    Backlog, DestinationRecord, Fence, Ingest, Ingested, Options, Prospect, Queued, Settled, SourceRecord, StartError,
-    Stats, StoreError, StoreStatus,
+    Backlog, DestinationRecord, Fence, HostRecord, Ingest, Ingested, Options, Prospect, Queued, Settled, SourceRecord,
+    StartError, Stats, StoreError, StoreStatus,
     commits::{Commits, Committed},
     database::{Database, Fault, Group},
     ingest, outbox,
@@ -55,6 +55,8 @@ pub(super) enum Command {
     SaveSources(Vec<(Name, SourceRecord)>, Reply<()>),
     Lease { destination: Name, max: usize, reply: Reply<Vec<Queued>> },
     Settle { destination: Name, settled: Vec<Settled>, record: DestinationRecord, reply: Reply<Backlog> },
+    Host(String, Reply<HostRecord>),
+    SaveHost(String, HostRecord, Reply<()>),
     SaveHealth(Vec<(String, Vec<u8>)>, Reply<()>),
     LoadHealth(Reply<Vec<(String, Vec<u8>)>>),
     Stats(Reply<Stats>),
@@ -217,7 +219,9 @@ impl Engine {
             Command::Settle { reply, .. } => drop(reply.send(Err(error))),
             Command::LoadHealth(reply) => drop(reply.send(Err(error))),
             Command::Stats(reply) => drop(reply.send(Err(error))),
+            Command::Host(_, reply) => drop(reply.send(Err(error))),
             Command::SaveSources(_, reply)
+            | Command::SaveHost(_, _, reply)
             | Command::SaveHealth(_, reply)
             | Command::Acknowledge(reply)
             | Command::Ping(reply) => drop(reply.send(Err(error))),
@@ -502,6 +506,11 @@ fn apply(
         Command::Settle { destination, settled, record, reply } => {
             let backlog = outbox::settle(database, group, &destination, settled, &record);
             answer_later(answers, reply, backlog)
+        }
+        Command::Host(host, reply) => answer_read(reply, records::host(database, group, &host)),
+        Command::SaveHost(host, record, reply) => {
+            let saved = records::put_host(group, &host, &record);
+            answer_later(answers, reply, saved)
         }
         Command::SaveHealth(records, reply) => {
             for (name, bytes) in records {

@@ -12,7 +12,7 @@ use jiff::{Timestamp, fmt::serde::timestamp};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
-    DestinationRecord, SourceRecord, Stats,
+    DestinationRecord, HostRecord, SourceRecord, Stats,
     database::{Database, Fault, Group, Record, Replaced},
     ended::Ended,
     pack::Packs,
@@ -289,6 +289,18 @@ pub(super) fn put_destination(
     ended.write(&mut bytes);
     bytes.extend_from_slice(&encode(name.as_str(), record)?);
     group.put(key(b't', name.as_str()), bytes);
+    Ok(())
+}
+
+// === hosts of destinations ===
+
+pub(super) fn host(database: &Database, group: &Group, host: &str) -> Result<HostRecord, Fault> {
+    let json = group.get(database, &key(b'l', host))?;
+    json.map_or_else(|| Ok(HostRecord::default()), |json| decode(host, &json))
+}
+
+pub(super) fn put_host(group: &mut Group, host: &str, record: &HostRecord) -> Result<(), Fault> {
+    group.put(key(b'l', host), encode(host, record)?);
     Ok(())
 }
 

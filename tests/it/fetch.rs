@@ -720,13 +720,13 @@ async fn what_is_sent_is_answered_whatever_the_status() {
                 request.timeout = SHORT;
             }
             let failed = send(request, &tls).await.unwrap_err();
-            assert_eq!((failed.failure.kind, failed.written, failed.status), (kind, true, told), "{fault:?}");
+            assert_eq!((failed.failure.kind, failed.begun.map(|reply| reply.status)), (kind, told), "{fault:?}");
         }
     }
     let failed = send(outgoing(&farm.refusing_url()), &tls).await.unwrap_err();
-    assert_eq!((failed.failure.kind, failed.written), (ErrorKind::ConnectRefused, false));
+    assert_eq!((failed.failure.kind, failed.begun.is_none()), (ErrorKind::ConnectRefused, true));
     let failed = send(outgoing(&hook.tls_url()), &Tls::new().with_roots(&Arc::default())).await.unwrap_err();
-    assert_eq!((failed.failure.kind, failed.written), (ErrorKind::Tls, false));
+    assert_eq!((failed.failure.kind, failed.begun.is_none()), (ErrorKind::Tls, true));
 }
 
 #[actix_rt::test]

@@ -24,6 +24,8 @@ mod panic;
 mod presets;
 mod reading;
 mod reload;
+mod stdout;
 mod store;
 mod systemd;
+mod waits;
 mod web;

@@ -139,6 +139,15 @@ impl Daemon {
         self.child = Some(child);
     }
 
+    /// Starts it with another standard output, and waits until it answers.
+    pub fn restart_to(&mut self, stdout: Stdio) {
+        assert!(self.child.is_none(), "it runs already");
+        let mut child = self.command(&["run"]).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
+        self.readers.push(collect(child.stderr.take().unwrap(), self.stderr.clone()));
+        self.child = Some(child);
+        self.wait("it answers", |daemon| daemon.get("/health/live").is_some());
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         let mut child = self.child.take().expect("it runs");

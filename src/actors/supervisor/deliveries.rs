@@ -39,7 +39,8 @@ impl Supervisor {
             colors: Arc::new(self.seat.config.colors()),
             limits: self.seat.config.discord,
             store: self.seat.store.clone(),
-            governor: self.governor.clone(),
+            governor: self.governors.of(&birth.spec.kind),
+            stdout: self.stdout.clone(),
             tls: self.seat.tls.with_roots(&Arc::default()),
             seed: rand::Rng::next_u64(&mut self.rng),
             health: self.seat.health.delivery.clone(),
@@ -51,8 +52,8 @@ impl Supervisor {
     }
 
     /// Colours and limits change without a new life.
-    pub(super) fn apply_delivery_settings(&self) {
-        self.governor.borrow_mut().configure(self.seat.config.discord);
+    pub(super) fn apply_delivery_settings(&mut self) {
+        self.governors.configure(self.seat.config.discord);
         let settings = ApplySettings { colors: Arc::new(self.seat.config.colors()), limits: self.seat.config.discord };
         for (_, addr) in self.deliveries.all_running() {
             addr.do_send(settings.clone());
