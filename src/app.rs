@@ -65,7 +65,7 @@ pub fn run(config: Config, read_config: ReadConfig, asked: watch::Receiver<Asked
             return ExitCode::FAILURE;
         }
     };
-    let serving = serve(Arc::new(config), read_config, store, asked, log.clone());
+    let serving = serve(Arc::new(config), read_config, store.clone(), asked, log.clone());
     // what blocks is work of milliseconds (bodies, pages); the default of 512 threads is beyond what a unit allows
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING).build();
     let system = match runtime {
@@ -75,11 +75,17 @@ pub fn run(config: Config, read_config: ReadConfig, asked: watch::Receiver<Asked
             return ExitCode::FAILURE;
         }
     };
-    // a task among others: the future given to `block_on` would be polled whenever anything happens
-    let ended = system.block_on(async { actix::spawn(serving).await });
+    let ended = system.block_on(async {
+        tokio::select! {
+            // a task among others: the future given to `block_on` would be polled whenever anything happens
+            ended = actix::spawn(serving) => ended.unwrap_or_else(|panicked| Err(RunError::Panicked(panicked))),
+            // what was answered is on disk, and only a new process can open it again
+            () = store.hung() => Err(RunError::StoreHung),
+        }
+    });
     // dropping the runtime would wait for its threads, and reading a page may take seconds in one
     std::mem::forget(system);
-    match ended.unwrap_or_else(|panicked| Err(RunError::Panicked(panicked))) {
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             crit!(log, "{error}");
@@ -93,6 +99,8 @@ pub fn run(config: Config, read_config: ReadConfig, asked: watch::Receiver<Asked
 enum RunError {
     #[error(transparent)]
     Listen(#[from] web::ListenError),
+    #[error("the store's database hangs for good: the process ends, to be started again")]
+    StoreHung,
     #[error("a fault of the program, please report it: {0}")]
     Panicked(tokio::task::JoinError),
 }

@@ -1,36 +1,50 @@
 //! What is kept across restarts: seen items, outbox, dead letters, validators, breaker states, counters.
 //!
 //! [`Store`] is the only way in. A thread of its own owns the database (sled, in `engine`), takes
-//! commands from a bounded channel, and commits what is waiting in one go (group commit); an answer
-//! means *durable*. Callers never block: every call is a future with a deadline, and a database that
-//! does not answer within it ends the process, for a restart is the only cure.
+//! commands from a channel, and commits what is waiting in one go (group commit); an answer
+//! means *durable*. Callers never block: every call is a future. A disk that is slow makes the store `failing`; a
+//! database that hangs for good is reported by [`Store::hung`], and the app decides.
 
 mod commits;
 mod database;
+mod directory;
+mod disk;
 mod ended;
 mod engine;
 mod fate;
+mod fault;
 mod fence;
+mod group_commit;
 mod ingest;
 mod journal;
+mod meta;
+mod opening;
 mod outbox;
 mod pack;
 mod parcel;
+mod queue;
 mod records;
 pub mod saved_page;
+mod spare;
+mod stall;
 mod turns;
 
 use std::{
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     time::Duration,
 };
 
 use jiff::{Timestamp, fmt::serde::timestamp};
 use serde::{Deserialize, Serialize};
-use slog::{Logger, crit};
-use tokio::sync::oneshot;
+use slog::Logger;
+use tokio::sync::{oneshot, watch};
 
 use crate::{
     config,
@@ -38,10 +52,12 @@ use crate::{
     model::{DeliveryError, Item, Matched, Name},
     resilience::breaker::Breaker,
 };
-use engine::{Command, Engine, Reply};
+use directory::StateDir;
+use engine::{Command, Engine, Reply, Shared};
 pub use fate::Outline;
 pub use fence::Fence;
 pub use ingest::bound;
+use stall::{Condition, Limits, Progress};
 
 /// How a store is opened.
 #[derive(Debug, Clone)]
@@ -50,7 +66,9 @@ pub struct Options {
     pub dir: PathBuf,
     /// The configured sources: after a loss, these reseed.
     pub sources: Vec<Name>,
-    /// A call that is not answered within this time ends the process: the database hangs.
+    /// A call into the disk or the database that takes longer makes the store `failing` until it returns.
+    pub patience: Duration,
+    /// A call into the database that takes longer hangs for good; opening may take ten times as long.
     pub deadline: Duration,
     /// How often a store that fails is opened again.
     pub retry: Duration,
@@ -66,7 +84,8 @@ impl Options {
         Self {
             dir,
             sources: Vec::new(),
-            deadline: Duration::from_secs(15),
+            patience: Duration::from_secs(3),
+            deadline: Duration::from_secs(60),
             retry: Duration::from_secs(10),
             now: Timestamp::now,
             log,
@@ -143,35 +162,51 @@ pub struct Stats {
 pub struct Store {
     // unbounded, and yet bounded: every caller waits for its answer before it asks again
     commands: mpsc::Sender<Command>,
-    status: Arc<Mutex<StoreStatus>>,
-    configured: Arc<Mutex<Vec<Name>>>,
-    deadline: Duration,
-    log: Logger,
+    shared: Arc<Shared>,
+    condition: watch::Receiver<Condition>,
 }
 
 impl Store {
-    /// Opens the store and starts its thread.
+    /// Opens the store and starts its thread. A database that takes long to open is waited for a moment only.
     ///
     /// # Errors
-    /// Only if another daemon has it, or the directory cannot be made. A damaged database is set aside,
-    /// and a full disk is `failing` and tried again.
+    /// Only if another daemon has it, the directory cannot be made, or threads cannot be started. A damaged database
+    /// is set aside, and a full disk is `failing` and tried again.
     pub fn open(options: Options) -> Result<Self, StartError> {
+        let failed = |error: io::Error| StartError::Io { dir: options.dir.clone(), error };
+        database::try_threads().map_err(failed)?;
+        let dir = StateDir::take(&options.dir)?;
         let status =
             StoreStatus { state: StoreState::Failing, reasons: Vec::new(), items_seen: 0, outbox: 0, dead_letters: 0 };
-        let status = Arc::new(Mutex::new(status));
-        let (deadline, log, dir) = (options.deadline, options.log.clone(), options.dir.clone());
-        let configured = Arc::new(Mutex::new(options.sources.clone()));
-        let engine = Engine::start(options, status.clone(), configured.clone())?;
+        let shared = Arc::new(Shared {
+            status: Mutex::new(status),
+            configured: Mutex::new(options.sources.clone()),
+            closed: AtomicBool::new(false),
+        });
+        let progress = Arc::new(Progress::default());
+        let limits = Limits::new(options.patience, options.deadline);
+        let condition = stall::start(&progress, limits).map_err(failed)?;
         let (commands, waiting) = mpsc::channel();
-        let thread = std::thread::Builder::new().name("store".into()).spawn(move || engine.run(&waiting));
-        thread.map_err(|error| StartError::Io { dir, error })?;
-        Ok(Self { commands, status, configured, deadline, log })
+        let (opened, open) = mpsc::sync_channel(1);
+        let (patience, state_dir) = (options.patience, options.dir.clone());
+        let engine = Engine::new(options, dir, shared.clone(), progress.clone());
+        let run = move || {
+            // a fault of ours: without its thread the store is as good as hung
+            if catch_unwind(AssertUnwindSafe(|| engine.run(&waiting, &opened))).is_err() {
+                progress.is_lost();
+            }
+        };
+        let thread = std::thread::Builder::new().name("store".into()).spawn(run);
+        thread.map_err(|error| StartError::Io { dir: state_dir, error })?;
+        // it goes on opening if it needs longer
+        let _ = open.recv_timeout(patience);
+        Ok(Self { commands, shared, condition })
     }
 
     /// The configuration was reloaded: from now on these are the sources that reseed after a loss, and
     /// whose state is kept.
     pub fn configured(&self, sources: Vec<Name>) {
-        *self.configured.lock().unwrap_or_else(PoisonError::into_inner) = sources;
+        *self.shared.configured.lock().unwrap_or_else(PoisonError::into_inner) = sources;
     }
 
     /// The source's record; the default for one that is not known.
@@ -253,14 +288,39 @@ impl Store {
         self.ask(Command::Acknowledge).await
     }
 
-    /// Whether the thread replies; that the store fails is a reply too.
+    /// Whether the store replies; that it fails is a reply too.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.ask(Command::Ping).await
+        let mut condition = self.condition.clone();
+        let stalled = async {
+            match condition.wait_for(|condition| *condition != Condition::Well).await {
+                Ok(condition) => Err(StoreError::Failing(condition.to_string())),
+                Err(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            answer = self.ask(Command::Ping) => answer,
+            answer = stalled => answer,
+        }
     }
 
     /// The store as it was after its last commit, without asking the thread.
     pub fn status(&self) -> StoreStatus {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let status = self.shared.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let condition = self.condition.borrow();
+        if *condition == Condition::Well {
+            return status;
+        }
+        StoreStatus { state: StoreState::Failing, reasons: vec![format!("store: failing: {}", *condition)], ..status }
+    }
+
+    /// Returns when the database hangs for good. sled can wait for itself, and nothing from outside frees it; what was
+    /// answered is on disk, so the cure is a new process.
+    pub async fn hung(&self) {
+        let mut condition = self.condition.clone();
+        if condition.wait_for(|condition| *condition == Condition::Hung).await.is_err() {
+            // it was closed, and will not hang any more
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Writes what waits, closes the database and gives the directory free.
@@ -271,21 +331,20 @@ impl Store {
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(command(reply)).map_err(|_| StoreError::Closed)?;
-        match tokio::time::timeout(self.deadline, answer).await {
-            Ok(answer) => answer.unwrap_or(Err(StoreError::Closed)),
-            Err(_) => self.hung(),
+        tokio::select! {
+            biased;
+            answer = answer => answer.unwrap_or_else(|_| Err(self.dropped())),
+            () = self.hung() => Err(StoreError::Failing(Condition::Hung.to_string())),
         }
     }
 
-    /// sled can wait for itself for good, and nothing from outside frees it. What was acknowledged is on
-    /// disk, so the cure is a new process.
-    fn hung(&self) -> ! {
-        let told =
-            format!("the store did not answer within {:?}: the process ends, to be started again", self.deadline);
-        crit!(self.log, "{told}"; "kind" => "store");
-        // the log's own thread may not get to it any more
-        anstream::eprintln!("{told}");
-        std::process::abort()
+    /// A question that was dropped: the store was closed, or its database panicked over it.
+    fn dropped(&self) -> StoreError {
+        if self.shared.closed.load(Ordering::Acquire) {
+            StoreError::Closed
+        } else {
+            StoreError::Failing("the database failed meanwhile".to_owned())
+        }
     }
 }
 

@@ -4,11 +4,15 @@
 //! one up in the database, and after it is on disk, here too. A database that is behind this file has lost
 //! something. The file has two slots of fixed size that are written in turn and in place: a torn write
 //! leaves the other slot, and a full disk does not keep it from being written.
+//!
+//! It is written at each commit and synced every few seconds, always after the database. So it is never ahead of it:
+//! a power cut may leave it some seconds behind, which only means that a loss of just these seconds would not be
+//! noticed. While the process lives, and after it was killed, it names every commit that was answered.
 
 use std::{
     fs::{File, OpenOptions},
     io,
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::Path,
 };
 
@@ -34,20 +38,22 @@ pub(super) struct Committed {
 #[derive(Debug)]
 pub(super) struct Commits {
     file: File,
+    /// Something was written that may not be on disk.
+    unsynced: bool,
 }
 
 impl Commits {
     /// Opens or makes it, and says what it holds; nothing if it is new or unreadable.
     pub(super) fn open(path: &Path) -> io::Result<(Self, Option<Committed>)> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        let commits = Self { file };
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let commits = Self { file, unsynced: false };
         let slots = [commits.slot(0), commits.slot(1)];
         let newest = slots.into_iter().flatten().max_by_key(|committed| committed.commit);
         Ok((commits, newest))
     }
 
     /// To be called when the commit is on disk, never before.
-    pub(super) fn write(&self, committed: Committed) -> io::Result<()> {
+    pub(super) fn write(&mut self, committed: Committed) -> io::Result<()> {
         let mut slot = [0; SLOT];
         let numbers = [committed.commit, committed.seen, committed.outbox, committed.dead_letters];
         slot[..8].copy_from_slice(MAGIC);
@@ -56,7 +62,13 @@ impl Commits {
         }
         let sum = xxh3_64(&slot[..SLOT - 8]);
         slot[SLOT - 8..].copy_from_slice(&sum.to_le_bytes());
+        self.unsynced = true;
         self.file.write_all_at(&slot, committed.commit % 2 * SLOT as u64)
+    }
+
+    /// Returns when what was written is on disk.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.unsynced) { self.file.sync_data() } else { Ok(()) }
     }
 
     fn slot(&self, number: u64) -> Option<Committed> {
@@ -77,7 +89,7 @@ mod tests {
     fn the_newest_intact_slot_counts() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("commits");
-        let (commits, before) = Commits::open(&path).unwrap();
+        let (mut commits, before) = Commits::open(&path).unwrap();
         assert_eq!(before, None);
         for commit in 1..=5 {
             commits.write(Committed { commit, outbox: 10 * commit, ..Committed::default() }).unwrap();

@@ -21,141 +21,62 @@ use std::{
     io,
     ops::Bound,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
-    sync::mpsc,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
 use sled::IVec;
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
+pub(super) use super::fault::Fault;
 use super::{
     commits::Committed,
+    disk::{self, Disk},
+    fault::is_locked,
+    meta::{META, Meta, checksum},
+    stall::{Phase, Progress},
     turns::{ParcelId, SourceId, Turns},
 };
 
-/// Raised when an earlier program cannot read what is stored.
-const VERSION: u8 = 4;
-/// The earliest version that is continued. 3: items of an outbox ended in the order of their places.
-const OLDEST_VERSION: u8 = 3;
-/// An open that takes longer is taken for hung.
-const OPEN_WITHIN: Duration = Duration::from_secs(120);
 /// So long a database that was just closed may still be held by threads of sled's own.
 const FREED_WITHIN: Duration = Duration::from_secs(5);
 /// With sled's 512 kB a burst of large values can deadlock it for good; with this it was never seen to.
 const SEGMENT: usize = 4 << 20;
 /// Loosely a bound, see the figures in the README.
 const CACHE: u64 = 2 << 20;
-const META: &[u8] = b"m";
+/// sled's own threads, which it starts at its first write, and one to spare.
+const THREADS: usize = 8;
 
-/// Why a database could not be opened or written.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Fault {
-    /// The disk is full, or may not be written: retried, and nothing is lost.
-    #[error("{0}")]
-    Io(String),
-    /// What is there is not what was written.
-    #[error("{0}")]
-    Damaged(String),
-}
-
-impl From<sled::Error> for Fault {
-    fn from(error: sled::Error) -> Self {
-        match error {
-            sled::Error::Io(error) if is_environment(&error) => Self::Io(error.to_string()),
-            error => Self::Damaged(error.to_string()),
-        }
-    }
-}
-
-/// Errors that speak of the machine, not of the file's contents.
-fn is_environment(error: &io::Error) -> bool {
-    use io::ErrorKind::{
-        Interrupted, OutOfMemory, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull, WouldBlock,
-    };
-    // EMFILE and ENFILE have no kind of their own
-    matches!(error.raw_os_error(), Some(23 | 24))
-        || is_locked(error)
-        || matches!(
-            error.kind(),
-            StorageFull
-                | QuotaExceeded
-                | PermissionDenied
-                | ReadOnlyFilesystem
-                | WouldBlock
-                | Interrupted
-                | OutOfMemory
-        )
+/// Whether as many threads can be started as sled will want. It starts its own once, takes no notice of a failure, and
+/// then waits for ever for what they should do.
+pub(super) fn try_threads() -> io::Result<()> {
+    let gate = Arc::new(Mutex::new(()));
+    let closed = gate.lock().unwrap_or_else(PoisonError::into_inner);
+    let wait = |gate: Arc<Mutex<()>>| move || drop(gate.lock());
+    let started: io::Result<Vec<_>> =
+        (0..THREADS).map(|_| thread::Builder::new().name("store-try".into()).spawn(wait(gate.clone()))).collect();
+    drop(closed);
+    // it only waited, there is nothing to learn from how it ended
+    started?.into_iter().for_each(|thread| drop(thread.join()));
+    Ok(())
 }
 
 /// sled takes a snapshot that it could not finish writing, on a full disk or as it was killed, for one that
 /// is damaged, and then opens no more. The one before it is still there, or none is needed.
-fn remove_unfinished(dir: &Path) -> Result<(), Fault> {
-    let failed = |error: io::Error| Fault::Io(error.to_string());
+fn remove_unfinished(dir: &Path) -> io::Result<()> {
     let entries = match std::fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(failed)?,
+        entries => entries?,
     };
     for entry in entries {
-        let entry = entry.map_err(failed)?;
+        let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.starts_with("snap.") && name.ends_with(".generating") {
-            std::fs::remove_file(entry.path()).map_err(failed)?;
+            std::fs::remove_file(entry.path())?;
         }
     }
     Ok(())
-}
-
-fn is_locked(error: &io::Error) -> bool {
-    error.to_string().contains("could not acquire lock")
-}
-
-/// Counts and digest over all records; part of every commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Meta {
-    pub(super) committed: Committed,
-    /// The next place in an outbox, over all destinations.
-    pub(super) next_seq: u64,
-    digest: u64,
-}
-
-impl Default for Meta {
-    fn default() -> Self {
-        Self { committed: Committed::default(), next_seq: 1, digest: 0 }
-    }
-}
-
-impl Meta {
-    fn encode(&self) -> Vec<u8> {
-        let Committed { commit, seen, outbox, dead_letters } = self.committed;
-        let mut bytes = vec![VERSION];
-        for number in [commit, seen, outbox, dead_letters, self.next_seq, self.digest] {
-            bytes.extend_from_slice(&number.to_le_bytes());
-        }
-        let sum = checksum(META, &bytes);
-        bytes.extend_from_slice(&sum.to_le_bytes());
-        bytes
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, Fault> {
-        let damaged = || Fault::Damaged("its own description is damaged".to_owned());
-        let (body, sum) = bytes.split_last_chunk::<8>().ok_or_else(damaged)?;
-        if u64::from_le_bytes(*sum) != checksum(META, body) {
-            return Err(damaged());
-        }
-        let (version, mut numbers) = body.split_first().ok_or_else(damaged)?;
-        if !(OLDEST_VERSION..=VERSION).contains(version) {
-            let known = format!("{OLDEST_VERSION} to {VERSION}");
-            return Err(Fault::Damaged(format!("it is of format {version}, this program reads {known}")));
-        }
-        let mut next = || {
-            let (number, rest) = numbers.split_first_chunk::<8>().ok_or_else(damaged)?;
-            numbers = rest;
-            Ok::<u64, Fault>(u64::from_le_bytes(*number))
-        };
-        let committed = Committed { commit: next()?, seen: next()?, outbox: next()?, dead_letters: next()? };
-        Ok(Self { committed, next_seq: next()?, digest: next()? })
-    }
 }
 
 /// How full one destination's outbox is.
@@ -168,6 +89,8 @@ pub(super) struct Counts {
 /// An open database.
 pub(super) struct Database {
     db: sled::Db,
+    disk: Disk,
+    progress: Arc<Progress>,
     meta: Meta,
     counts: HashMap<String, Counts>,
     /// Of each destination with items that wait.
@@ -219,53 +142,51 @@ pub(super) struct Group {
 }
 
 impl Database {
-    /// Opens the database in `dir` and reads all of it. sled may panic over a damaged file, so it is
-    /// opened on a thread of its own, which is left behind if it hangs.
-    pub(super) fn open(dir: &Path, known: Option<Committed>) -> Result<Self, Fault> {
-        let (tell, told) = mpsc::channel();
-        let dir: PathBuf = dir.to_owned();
-        let opening = std::thread::Builder::new().name("store-open".into()).spawn(move || {
-            let opened = catch_unwind(AssertUnwindSafe(|| Self::open_here(&dir, known)));
-            // if nobody waits any longer, the database is closed again
-            let _ = tell.send(opened.unwrap_or_else(|_| Err(Fault::Damaged("reading it panicked".to_owned()))));
-        });
-        opening.map_err(|error| Fault::Io(error.to_string()))?;
-        told.recv_timeout(OPEN_WITHIN)
-            .unwrap_or_else(|_| Err(Fault::Damaged(format!("it did not open within {} s", OPEN_WITHIN.as_secs()))))
+    /// Opens the database in `dir`, reads all of it, and writes once, so that a disk that cannot be written is known at
+    /// once and sled's threads are there before anything else can take their room.
+    pub(super) fn open(dir: &Path, known: Option<Committed>, progress: &Arc<Progress>) -> Result<Self, Fault> {
+        // sled panics over files that are damaged, and over some calls that fail
+        let opened = catch_unwind(AssertUnwindSafe(|| Self::open_here(dir, known, progress)));
+        opened.unwrap_or_else(|panic| {
+            progress.uses(None);
+            Err(Fault::of_panic(&*panic))
+        })
     }
 
-    fn open_here(dir: &Path, known: Option<Committed>) -> Result<Self, Fault> {
-        let config = sled::Config::new()
-            .path(dir)
-            .segment_size(SEGMENT)
-            .cache_capacity(CACHE)
-            .mode(sled::Mode::LowSpace)
-            .flush_every_ms(None);
+    fn open_here(dir: &Path, known: Option<Committed>, progress: &Arc<Progress>) -> Result<Self, Fault> {
         remove_unfinished(dir)?;
-        let start = Instant::now();
-        let db = loop {
-            match config.open() {
-                // nobody else can have it, for we have the directory's lock
-                Err(sled::Error::Io(error)) if is_locked(&error) && start.elapsed() < FREED_WITHIN => {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                opened => break opened?,
-            }
-        };
+        disk::settle(dir)?;
+        let db = open_sled(dir)?;
+        progress.uses(Some(db.clone()));
+        let known = known.map_or(0, |known| known.commit);
+        let opened = Self::opened(db, dir, known, progress.clone());
+        if opened.is_err() {
+            progress.uses(None);
+        }
+        opened
+    }
+
+    fn opened(db: sled::Db, dir: &Path, known: u64, progress: Arc<Progress>) -> Result<Self, Fault> {
         let meta = match db.get(META)? {
             Some(bytes) => Meta::decode(&bytes)?,
             None => Meta::default(),
         };
-        let known = known.map_or(0, |known| known.commit);
-        if meta.committed.commit < known {
-            return Err(Fault::Damaged(format!(
-                "it ends at commit {}, and {known} were recorded",
-                meta.committed.commit
-            )));
+        let last = meta.committed.commit;
+        if last < known {
+            return Err(Fault::Damaged(format!("it ends at commit {last}, and {known} were recorded")));
         }
-        let mut database = Self { db, meta, counts: HashMap::new(), turns: HashMap::new(), reseeding: 0 };
+        let disk = Disk::open(dir)?;
+        let mut database =
+            Self { db, disk, progress, meta, counts: HashMap::new(), turns: HashMap::new(), reseeding: 0 };
         database.verify()?;
+        let group = database.group();
+        database.write(group)?;
         Ok(database)
+    }
+
+    /// Whether its file still has a name.
+    pub(super) fn is_there(&self) -> bool {
+        self.disk.is_there()
     }
 
     /// Reads every record. What is found must be what the last commit said there is.
@@ -379,10 +300,11 @@ impl Database {
     }
 
     /// Writes a group and waits until it is on disk.
-    pub(super) fn commit(&mut self, mut group: Group) -> Result<(), Fault> {
-        if group.changes.is_empty() {
-            return Ok(());
-        }
+    pub(super) fn commit(&mut self, group: Group) -> Result<(), Fault> {
+        if group.changes.is_empty() { Ok(()) } else { self.write(group) }
+    }
+
+    fn write(&mut self, mut group: Group) -> Result<(), Fault> {
         let mut batch = sled::Batch::default();
         let mut reseeding = self.reseeding;
         for (key, Change { body, replaced }) in &group.changes {
@@ -412,6 +334,10 @@ impl Database {
         batch.insert(META, group.meta.encode());
         self.db.apply_batch(batch)?;
         self.db.flush()?;
+        self.progress.enter(Phase::Sync);
+        let synced = self.disk.sync();
+        self.progress.enter(Phase::Database);
+        synced?;
         self.meta = group.meta;
         self.reseeding = reseeding;
         self.counts.extend(group.counts);
@@ -426,6 +352,31 @@ impl Database {
             let turns = self.turns.entry(destination).or_default();
             queued.into_iter().for_each(|(source, parcel)| turns.queued(source, parcel));
             ended.into_iter().for_each(|(source, parcel)| turns.ended(source, parcel));
+        }
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        self.progress.uses(None);
+    }
+}
+
+fn open_sled(dir: &Path) -> Result<sled::Db, Fault> {
+    let config = sled::Config::new()
+        .path(dir)
+        .segment_size(SEGMENT)
+        .cache_capacity(CACHE)
+        .mode(sled::Mode::LowSpace)
+        .flush_every_ms(None);
+    let start = Instant::now();
+    loop {
+        match config.open() {
+            // nobody else can have it, since we have the directory's lock
+            Err(sled::Error::Io(error)) if is_locked(&error) && start.elapsed() < FREED_WITHIN => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            opened => return Ok(opened?),
         }
     }
 }
@@ -538,10 +489,6 @@ impl Group {
 }
 
 const SUM: usize = 8;
-
-fn checksum(key: &[u8], body: &[u8]) -> u64 {
-    xxh3_64_with_seed(body, xxh3_64(key))
-}
 
 fn sum_of(value: &[u8]) -> u64 {
     value.first_chunk::<SUM>().map_or(0, |sum| u64::from_le_bytes(*sum))

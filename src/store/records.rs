@@ -3,8 +3,9 @@
 use std::{
     collections::HashSet,
     fmt,
-    fs::{self, File},
+    fs::{self, OpenOptions},
     io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::{
     DestinationRecord, HostRecord, SourceRecord, Stats,
     database::{Database, Fault, Group, Record, Replaced},
+    directory,
     ended::Ended,
     pack::Packs,
 };
@@ -24,7 +26,7 @@ use crate::model::Name;
 pub(super) struct Loss {
     pub(super) at: Timestamp,
     pub(super) reason: String,
-    /// The directory's name.
+    /// The name of the directory it was moved to; empty where nothing was left to move.
     pub(super) aside: String,
     /// Items that were accepted and not delivered.
     pub(super) undelivered: u64,
@@ -34,30 +36,40 @@ pub(super) struct Loss {
 impl Loss {
     const NOTE: &str = "loss.json";
 
-    /// Writes it down beside the database, whole and flushed.
+    /// Writes it down beside the database, whole and synced.
     pub(super) fn note(&self, dir: &Path) -> io::Result<()> {
         let unfinished = dir.join("loss.json.new");
-        let mut file = File::create(&unfinished)?;
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&unfinished)?;
         file.write_all(&serde_json::to_vec(self)?)?;
         file.sync_all()?;
         fs::rename(unfinished, dir.join(Self::NOTE))?;
-        File::open(dir)?.sync_all()
+        directory::sync(dir)
     }
 
     /// The note, if there is one: what it speaks of has yet to be dealt with.
-    pub(super) fn noted(dir: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs::read(dir.join(Self::NOTE)).ok()?).ok()
+    pub(super) fn noted(dir: &Path) -> io::Result<Option<Self>> {
+        match fs::read(dir.join(Self::NOTE)) {
+            Ok(note) => Ok(serde_json::from_slice(&note).ok()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The loss stands in the new database.
     pub(super) fn forget_note(dir: &Path) -> io::Result<()> {
-        fs::remove_file(dir.join(Self::NOTE))
+        fs::remove_file(dir.join(Self::NOTE))?;
+        directory::sync(dir)
     }
 }
 
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "store: damaged ({}), set aside as {} at {:.0}", self.reason, self.aside, self.at)?;
+        write!(f, "store: damaged ({})", self.reason)?;
+        if self.aside.is_empty() {
+            write!(f, ", begun anew at {:.0}", self.at)?;
+        } else {
+            write!(f, ", set aside as {} at {:.0}", self.aside, self.at)?;
+        }
         match self.undelivered {
             0 => Ok(()),
             n => write!(f, "; {n} undelivered items were lost with it"),

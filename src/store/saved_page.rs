@@ -4,7 +4,7 @@
 use std::{
     fs, io,
     io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::directory;
 use crate::model::Name;
 
 /// What is kept of a page, in bytes; the rest is cut off.
@@ -67,9 +68,13 @@ impl SavedPages {
     /// # Errors
     /// Those of the file system; the last page may be left as it was.
     pub fn save(&self, source: &Name, body: &[u8], about: &About) -> io::Result<()> {
-        fs::create_dir_all(&self.0)?;
+        if !self.0.exists() {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
+            directory::sync(self.0.parent().unwrap_or(&self.0))?;
+        }
         self.write(&self.body(source), &body[..body.len().min(LARGEST)])?;
-        self.write(&self.about(source), &serde_json::to_vec(about)?)
+        self.write(&self.about(source), &serde_json::to_vec(about)?)?;
+        directory::sync(&self.0)
     }
 
     /// The page of a source; none if none was kept. Blocks.
@@ -107,11 +112,12 @@ impl SavedPages {
         self.0.join(format!("{source}.about.json"))
     }
 
-    /// Whole or not at all. Not flushed: what power loss takes comes again with the next poll.
+    /// Whole or not at all, also after a power cut.
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let unfinished = path.with_added_extension("new");
         let mut file = fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&unfinished)?;
         file.write_all(bytes)?;
+        file.sync_all()?;
         fs::rename(unfinished, path)
     }
 }

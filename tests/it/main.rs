@@ -13,6 +13,7 @@ mod daemon;
 mod damage;
 mod delivery;
 mod discord_fake;
+mod disk_faults;
 mod ends;
 mod enrich;
 mod fetch;

@@ -5,6 +5,7 @@ mod earlier;
 mod full_disk;
 mod model;
 mod outbox;
+mod power;
 mod sameness;
 mod size;
 
@@ -68,6 +69,7 @@ fn second(second: i64) -> Timestamp {
 fn options(dir: &Path, sources: &[Arc<Source>]) -> Options {
     Options {
         sources: sources.iter().map(|source| source.name.clone()).collect(),
+        patience: Duration::from_secs(300),
         deadline: Duration::from_secs(300),
         retry: Duration::from_millis(100),
         ..Options::new(dir.to_owned(), Logger::root(Discard, o!()))

@@ -42,16 +42,18 @@ impl Handler<StoreDocument> for Supervisor {
         let source = ingest.source.clone();
         let stored = async move { store.ingest_unless(ingest, fence).await };
         Box::pin(stored.into_actor(self).map(move |stored, actor, _| {
-            let ingested = stored?;
-            // one whose writing failed meanwhile came back
-            actor.unsaved.remove(&source.name);
-            if ingested.accepted > 0 {
+            if stored.is_ok() {
+                // one whose writing failed meanwhile came back
+                actor.unsaved.remove(&source.name);
+            }
+            // what could not be answered may be stored all the same, and then nothing else would say so
+            if stored.as_ref().map_or(true, |ingested| ingested.accepted > 0) {
                 // those that serve the destinations by now; one that starts later finds it in its outbox
                 for delivery in source.to.iter().filter_map(|name| actor.deliveries.running(name)) {
                     delivery.do_send(OutboxReady);
                 }
             }
-            Ok(ingested)
+            stored
         }))
     }
 }
