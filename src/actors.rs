@@ -4,6 +4,7 @@
 //! business of the Supervisor and of the app.
 
 pub mod articles;
+pub mod clock;
 pub mod death_watch;
 pub mod delivery;
 pub mod enrich;

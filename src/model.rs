@@ -5,6 +5,7 @@
 pub mod error;
 pub mod item;
 pub mod matched;
+pub mod moment;
 pub mod name;
 pub mod redact;
 pub mod secret;
@@ -12,6 +13,7 @@ pub mod secret;
 pub use error::{DeliveryError, ErrorKind, Failure};
 pub use item::{Enclosure, Item};
 pub use matched::Matched;
+pub use moment::Moment;
 pub use name::Name;
 pub use redact::RedactedUrl;
 pub use secret::Secret;

@@ -2,6 +2,9 @@
 //!
 //! The next request of a source waits for the latest of three: its schedule, what `Retry-After` asked
 //! for, and its breaker. All three are part of its [`SourceRecord`] and survive restarts.
+//!
+//! They are kept as wall-clock times, for people and for the next run, and hold as long as was meant: what was
+//! stored is checked when it is loaded ([`correct`]), and when the clock is set they move with it.
 
 pub mod article;
 pub mod document;
@@ -17,7 +20,10 @@ use rand::Rng;
 
 use crate::{
     config::{Breaker, Retry, Schedule},
-    model::Failure,
+    model::{
+        Failure, Moment,
+        moment::{ClockWatch, shifted},
+    },
     resilience::{
         backoff::{Backoff, jittered},
         breaker::{self, Admission, Phase},
@@ -71,18 +77,30 @@ pub struct Poller {
     /// What is kept of the source across restarts.
     pub record: SourceRecord,
     held: bool,
+    clock: ClockWatch,
 }
 
 impl Poller {
     /// A source as configured, with what was kept of it. `record` must be of the same fingerprint, see
-    /// [`adopt`].
-    pub fn new(schedule: Schedule, retry: Retry, breaker: Breaker, record: SourceRecord) -> Self {
-        Self { schedule, retry, breaker, record, held: false }
+    /// [`adopt`], and its times possible, see [`correct`].
+    pub fn new(schedule: Schedule, retry: Retry, breaker: Breaker, record: SourceRecord, now: Moment) -> Self {
+        Self { schedule, retry, breaker, record, held: false, clock: ClockWatch::new(now) }
     }
 
-    /// Whether to poll at `now`. A stored time that lies further ahead than it could have been set (the
-    /// clock was set back, the interval was shortened) does not hold the source up.
-    pub fn due(&self, now: Timestamp) -> Due {
+    /// Moves the times along if the clock was set since the last look; says whether it was.
+    pub fn look(&mut self, now: Moment) -> bool {
+        let Some(by) = self.clock.moved(now) else { return false };
+        let record = &mut self.record;
+        record.next_poll = record.next_poll.map(|at| shifted(at, by));
+        record.not_before = record.not_before.map(|at| shifted(at, by));
+        record.breaker.shift(by);
+        true
+    }
+
+    /// Whether to poll at `now`.
+    pub fn due(&mut self, now: Moment) -> Due {
+        self.look(now);
+        let now = now.wall;
         if self.held {
             return Due::Never;
         }
@@ -95,8 +113,10 @@ impl Poller {
 
     /// Whether an asked-for poll may go out at `now`: it passes over schedule, breaker and hold, never
     /// over `Retry-After`.
-    pub fn due_when_asked(&self, now: Timestamp) -> Due {
-        match until(self.record.not_before, now, LONGEST_RETRY_AFTER) {
+    pub fn due_when_asked(&mut self, now: Moment) -> Due {
+        self.look(now);
+        let now = now.wall;
+        match until(self.record.not_before, now) {
             Duration::ZERO => Due::Poll { attempts: self.attempts(now) },
             wait => Due::Wait(wait),
         }
@@ -112,8 +132,8 @@ impl Poller {
         if record.paused || record.gone == Some(record.fingerprint) {
             return None;
         }
-        let scheduled = until(record.next_poll, now, self.schedule.interval.mul_f64(1.5));
-        let asked = until(record.not_before, now, LONGEST_RETRY_AFTER);
+        let scheduled = until(record.next_poll, now);
+        let asked = until(record.not_before, now);
         let breaker = match record.breaker.admit(now) {
             Admission::Wait(wait) => wait,
             Admission::Poll | Admission::Trial => Duration::ZERO,
@@ -143,23 +163,26 @@ impl Poller {
 
     /// A poll that began at `started` ended. True if what is kept changed in a way that a kill must not
     /// undo (breaker, `Retry-After`, gone); false if only times moved on.
-    pub fn finished(&mut self, started: Timestamp, now: Timestamp, end: End<'_>, rng: &mut impl Rng) -> bool {
+    pub fn finished(&mut self, started: Moment, now: Moment, end: End<'_>, rng: &mut impl Rng) -> bool {
+        self.look(now);
         let before = (self.record.breaker.clone(), self.record.not_before, self.record.gone);
         self.record.not_before = None;
+        self.record.not_before_s = None;
         match end {
             End::Success => {
                 self.record.breaker.succeeded();
                 self.record.gone = None;
-                self.record.last_success = Some(now);
+                self.record.last_success = Some(now.wall);
             }
             End::Failed(failure) => {
                 // a failure of our own store, or of our own network, is no fault of the source's
                 let ours = failure.kind.is_ours() || (self.held && failure.kind.is_network());
                 if !ours {
-                    self.record.breaker.failed(&self.breaker, now);
+                    self.record.breaker.failed(&self.breaker, now.wall);
                 }
                 let asked = failure.retry_after.map(|asked| asked.min(LONGEST_RETRY_AFTER));
-                self.record.not_before = asked.and_then(|asked| now.checked_add(asked).ok());
+                self.record.not_before = asked.map(|asked| now.after(asked));
+                self.record.not_before_s = asked.map(whole_seconds);
             }
             End::Gone => self.record.gone = Some(self.record.fingerprint),
         }
@@ -167,16 +190,21 @@ impl Poller {
         before != (self.record.breaker.clone(), self.record.not_before, self.record.gone)
     }
 
+    /// What `next` became is stored, and is what holds from now on; whether polls are held is not part of it.
+    pub fn stored(&mut self, next: Self) {
+        *self = Self { held: self.held, ..next };
+    }
+
     /// Sets the schedule's next poll after one that began at `started`: start to start. Polls that fell
     /// due while this one ran are skipped.
-    fn reschedule(&mut self, started: Timestamp, now: Timestamp, rng: &mut impl Rng) {
+    fn reschedule(&mut self, started: Moment, now: Moment, rng: &mut impl Rng) {
         let mut wait = jittered(self.schedule.interval, self.schedule.jitter, rng);
-        let took = Duration::try_from(now.duration_since(started)).unwrap_or(Duration::ZERO);
+        let took = now.since(started);
         if took > wait {
             let missed = (took - wait).as_secs_f64() / self.schedule.interval.as_secs_f64();
             wait += self.schedule.interval.mul_f64(missed.ceil());
         }
-        self.record.next_poll = started.checked_add(wait).ok();
+        self.record.next_poll = Some(now.after(wait.saturating_sub(took)));
     }
 
     /// The network is out: polls wait for [`Poller::release`], and the failures that it caused are
@@ -187,10 +215,11 @@ impl Poller {
     }
 
     /// The network is back. What fell due meanwhile is polled after `delay`.
-    pub fn release(&mut self, now: Timestamp, delay: Duration) {
+    pub fn release(&mut self, now: Moment, delay: Duration) {
+        self.look(now);
         self.held = false;
-        if self.wait(now) == Some(Duration::ZERO) {
-            self.record.next_poll = now.checked_add(delay).ok();
+        if self.wait(now.wall) == Some(Duration::ZERO) {
+            self.record.next_poll = Some(now.after(delay));
         }
     }
 }
@@ -215,6 +244,21 @@ pub fn adopt(mut record: SourceRecord, fingerprint: u64) -> SourceRecord {
     record
 }
 
+/// Corrects stored times that lie further ahead of `now` than they can have been meant: the clock was set back
+/// since, or the interval is shorter now. Without a next poll the source is due, like one at its first poll.
+pub fn correct(record: &mut SourceRecord, schedule: Schedule, breaker: &Breaker, now: Timestamp) {
+    let latest = |wait: Duration| now.checked_add(wait).unwrap_or(Timestamp::MAX);
+    let longest_wait = schedule.interval.mul_f64(1.0 + schedule.jitter.clamp(0.0, 1.0) / 2.0);
+    record.next_poll = record.next_poll.filter(|next| *next <= latest(longest_wait));
+    let asked = record.not_before_s.map_or(LONGEST_RETRY_AFTER, |seconds| Duration::from_secs(seconds.into()));
+    record.not_before = record.not_before.map(|until| until.min(latest(asked)));
+    record.breaker.limit(breaker, now);
+}
+
+fn whole_seconds(wait: Duration) -> u32 {
+    u32::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u32::MAX)
+}
+
 /// Delays of the first polls: none for the first 20, the rest spread over the lesser of one interval and
 /// 50 ms a source.
 pub fn first_poll_delay(nth: usize, of: usize, interval: Duration) -> Duration {
@@ -224,9 +268,8 @@ pub fn first_poll_delay(nth: usize, of: usize, interval: Duration) -> Duration {
     window.mul_f64((nth + 1) as f64 / rest.max(1) as f64)
 }
 
-fn until(at: Option<Timestamp>, now: Timestamp, longest: Duration) -> Duration {
-    let left = at.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
-    left.unwrap_or(Duration::ZERO).min(longest)
+fn until(at: Option<Timestamp>, now: Timestamp) -> Duration {
+    at.and_then(|at| Duration::try_from(at.duration_since(now)).ok()).unwrap_or(Duration::ZERO)
 }
 
 #[cfg(test)]
@@ -236,8 +279,18 @@ mod tests {
     use super::*;
     use crate::model::ErrorKind;
 
-    fn at(second: i64) -> Timestamp {
+    fn wall(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    /// A moment while nobody sets the clock.
+    fn at(second: i64) -> Moment {
+        Moment { wall: wall(second), steady: Duration::from_secs(1000 + second as u64) }
+    }
+
+    /// The same, seen on a clock that was set by so many seconds.
+    fn set(by: i64, second: i64) -> Moment {
+        Moment { wall: wall(second + by), ..at(second) }
     }
 
     fn rng() -> StdRng {
@@ -254,6 +307,7 @@ mod tests {
             Retry { attempts: 3, min_backoff: seconds(2), max_backoff: seconds(10) },
             Breaker { failures: 3, cooldown: seconds(300), max_cooldown: seconds(3600) },
             SourceRecord::default(),
+            at(0),
         )
     }
 
@@ -288,7 +342,7 @@ mod tests {
             assert!(poller.finished(at(start), at(start + 10), End::Failed(&reset_by_peer()), &mut rng()));
         }
         assert_eq!(poller.due(at(610)), Due::Wait(seconds(300)));
-        assert_eq!(poller.next_poll(at(610)), Some(at(910)));
+        assert_eq!(poller.next_poll(wall(610)), Some(wall(910)));
         assert_eq!(poller.due(at(910)), Due::Poll { attempts: 1 });
         assert!(poller.finished(at(910), at(911), End::Success, &mut rng()));
         assert_eq!(poller.due(at(1210)), Due::Poll { attempts: 3 });
@@ -359,10 +413,62 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_time_beyond_reason_does_not_hold_a_source_up() {
+    fn stored_times_beyond_reason_are_corrected() {
+        const DAY: i64 = 86_400;
         let mut poller = poller();
-        poller.record.next_poll = Some(at(1_000_000));
-        assert_eq!(poller.due(at(0)), Due::Wait(seconds(450)));
+        for start in [0, 300, 600] {
+            poller.finished(at(start), at(start), End::Failed(&asking_for(seconds(900))), &mut rng());
+        }
+        let Poller { record, schedule, breaker, .. } = poller;
+        let correct =
+            |record: &mut SourceRecord, now| correct(record, Schedule { jitter: 0.1, ..schedule }, &breaker, now);
+        let mut same = record.clone();
+        correct(&mut same, wall(610));
+        assert_eq!(same, record, "the clock was not touched");
+
+        let mut back = record.clone();
+        correct(&mut back, wall(610 - DAY));
+        assert_eq!(back.next_poll, None, "due, as if it had none");
+        assert_eq!(back.not_before, Some(wall(610 - DAY + 900)), "no longer than it was asked for");
+        assert_eq!(back.breaker.admit(wall(610 - DAY)), breaker::Admission::Wait(seconds(300)));
+
+        let mut old = SourceRecord { not_before_s: None, ..record };
+        correct(&mut old, wall(610 - 30 * DAY));
+        assert_eq!(old.not_before, Some(wall(610 - 29 * DAY)), "of an older version: a day at most");
+        let mut jittered = SourceRecord { next_poll: Some(wall(315)), ..SourceRecord::default() };
+        correct(&mut jittered, wall(0));
+        assert_eq!(jittered.next_poll, Some(wall(315)), "so much may the jitter be");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_changes_no_wait() {
+        for by in [-86_400, -3600, -7, 7, 3600, 86_400] {
+            let mut poller = poller();
+            poller.finished(at(0), at(20), End::Success, &mut rng());
+            assert_eq!(poller.due(set(by, 100)), Due::Wait(seconds(200)), "schedule, {by} s");
+            assert_eq!(poller.record.next_poll, Some(wall(300 + by)), "what is stored and shown is corrected");
+            assert_eq!(poller.due(set(by, 300)), Due::Poll { attempts: 3 }, "{by} s");
+
+            let mut poller = self::poller();
+            for start in [0, 300, 600] {
+                poller.finished(at(start), at(start), End::Failed(&asking_for(seconds(700))), &mut rng());
+            }
+            assert_eq!(poller.due(set(by, 1000)), Due::Wait(seconds(300)), "Retry-After, {by} s");
+            assert_eq!(poller.due_when_asked(set(by, 1299)), Due::Wait(seconds(1)));
+            assert_eq!(poller.due(set(by, 1300)), Due::Poll { attempts: 1 }, "half-open, {by} s");
+            poller.finished(set(by, 1300), set(by, 1301), End::Failed(&reset_by_peer()), &mut rng());
+            assert_eq!(poller.due(set(2 * by, 1301)), Due::Wait(seconds(600)), "breaker, {by} s");
+        }
+    }
+
+    #[test]
+    fn a_poll_during_which_the_clock_is_set_took_as_long_as_it_did() {
+        for by in [-3600, 3600] {
+            let mut poller = poller();
+            poller.finished(at(0), set(by, 20), End::Success, &mut rng());
+            assert_eq!(poller.record.next_poll, Some(wall(300 + by)));
+            assert_eq!(poller.due(set(by, 20)), Due::Wait(seconds(280)));
+        }
     }
 
     #[test]

@@ -373,6 +373,9 @@ pub struct SourceRecord {
     /// `Retry-After` obeyed until.
     #[serde(with = "timestamp::millisecond::optional", skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
+    /// For how many seconds `Retry-After` asked, so that a clock that is set back makes it no longer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_before_s: Option<u32>,
     /// Fingerprint of the configuration that was answered with 410.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gone: Option<u64>,

@@ -27,7 +27,7 @@ use serde::Serialize;
 use slog::{Logger, info, warn};
 
 use crate::{
-    actors::messages::{GetHealth, GetLiveness, GetReadiness, GetSourceHealth},
+    actors::messages::{GetLiveness, GetReadiness, GetSnapshot, GetSourceHealth},
     config::Http,
     health::body::Body,
 };
@@ -43,7 +43,7 @@ const REPLY: Duration = Duration::from_secs(5);
 /// Who is asked.
 #[derive(Clone)]
 pub struct Handles {
-    health: Recipient<GetHealth>,
+    health: Recipient<GetSnapshot>,
     source: Recipient<GetSourceHealth>,
     live: Recipient<GetLiveness>,
     ready: Recipient<GetReadiness>,
@@ -53,7 +53,7 @@ impl Handles {
     /// Health, and the Supervisor.
     pub fn new<H, S>(health: &Addr<H>, supervisor: &Addr<S>) -> Self
     where
-        H: actix::Actor<Context = actix::Context<H>> + actix::Handler<GetHealth> + actix::Handler<GetSourceHealth>,
+        H: actix::Actor<Context = actix::Context<H>> + actix::Handler<GetSnapshot> + actix::Handler<GetSourceHealth>,
         S: actix::Actor<Context = actix::Context<S>> + actix::Handler<GetLiveness> + actix::Handler<GetReadiness>,
     {
         Self {

@@ -1,7 +1,7 @@
 //! Health: hears of every poll and every delivery, keeps the counters, and answers how things stand.
 //!
-//! A shell around [`HealthState`]: it reads the clock, keeps the counters in the store, and passes word of an
-//! outage on.
+//! A shell around [`HealthState`]: it reads the clocks, keeps the counters in the store, and passes word of an
+//! outage on. Reports are made elsewhere, from snapshots.
 
 use std::time::Duration;
 
@@ -9,22 +9,23 @@ use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, Recipient, ResponseActFuture,
     WrapFuture,
 };
-use jiff::Timestamp;
 use slog::{Logger, error, info, warn};
 
 use crate::{
-    actors::messages::{
-        Configured, DaemonReported, DeliveryReported, GetHealth, GetHealthSummary, GetSourceHealth, HealthAnswer,
-        LimitReached, OutageBegan, OutageEnded, SourcePolled, SourceScheduled, Stop,
+    actors::{
+        clock,
+        messages::{
+            Configured, DaemonReported, DeliveryReported, GetHealthSummary, GetSnapshot, GetSourceHealth, LimitReached,
+            OutageBegan, OutageEnded, SourcePolled, SourceScheduled, Stop,
+        },
     },
     health::{
-        body::Body,
         counters::SourceCounters,
         outage::Change,
         report::{HealthSummary, SourceReport, Status},
         state::HealthState,
     },
-    model::{ErrorKind, Name},
+    model::{ErrorKind, Moment, Name},
     store::{Store, StoreError},
 };
 
@@ -60,7 +61,16 @@ pub struct HealthActor {
 impl HealthActor {
     /// Loads the earlier counters once it knows the sources.
     pub fn new(seat: Seat) -> Self {
-        Self { seat, state: HealthState::new(Timestamp::now()), loaded: false, saving: false, told: Status::Ok }
+        Self { seat, state: HealthState::new(clock::now()), loaded: false, saving: false, told: Status::Ok }
+    }
+
+    /// The time, after whatever changes with it.
+    fn now(&mut self) -> Moment {
+        let now = clock::now();
+        if let Some(by) = self.state.look(now) {
+            warn!(self.seat.log, "the system's clock was set: waits go on as they were"; "by_s" => by.as_secs());
+        }
+        now
     }
 
     fn load(&mut self, ctx: &mut Context<Self>) {
@@ -75,17 +85,18 @@ impl HealthActor {
             }
         };
         ctx.spawn(load.into_actor(self).map(|records, actor, _| {
+            let now = actor.now();
             for (name, bytes) in records.into_iter().flatten() {
-                actor.restore(&name, &bytes);
+                actor.restore(&name, &bytes, now);
             }
             actor.state.restored();
             actor.loaded = true;
         }));
     }
 
-    fn restore(&mut self, name: &str, bytes: &[u8]) {
+    fn restore(&mut self, name: &str, bytes: &[u8], now: Moment) {
         match (Name::new(name), serde_json::from_slice::<SourceCounters>(bytes)) {
-            (Ok(name), Ok(counters)) => self.state.restore(&name, counters),
+            (Ok(name), Ok(counters)) => self.state.restore(&name, counters, now),
             (_, Err(error)) => {
                 warn!(self.seat.log, "the counters of an earlier run cannot be read, they begin anew: {error}"; "source" => name);
             }
@@ -127,15 +138,9 @@ impl HealthActor {
         (names, records)
     }
 
-    fn answer(&self, brief: bool) -> Result<HealthAnswer, serde_json::Error> {
-        let report = self.state.report(Timestamp::now(), &self.seat.store.status(), brief);
-        let mut body = Body::default();
-        serde_json::to_writer(&mut body, &report)?;
-        Ok(HealthAnswer { status: report.status, body })
-    }
-
-    fn summary(&self) -> HealthSummary {
-        self.state.summary(Timestamp::now(), &self.seat.store.status())
+    fn summary(&mut self) -> HealthSummary {
+        let now = self.now();
+        self.state.summary(now, &self.seat.store.status())
     }
 
     /// The log tells of changes; the details of every failure stand there already.
@@ -194,7 +199,8 @@ impl Handler<SourcePolled> for HealthActor {
     type Result = ();
 
     fn handle(&mut self, polled: SourcePolled, _: &mut Self::Context) {
-        match self.state.polled(&polled) {
+        let now = self.now();
+        match self.state.polled(&polled, now) {
             Change::None => {}
             Change::Began(failures) => self.seat.outage_began.do_send(OutageBegan { failures }),
             Change::Ended => self.seat.outage_ended.do_send(OutageEnded),
@@ -206,7 +212,8 @@ impl Handler<SourceScheduled> for HealthActor {
     type Result = ();
 
     fn handle(&mut self, scheduled: SourceScheduled, _: &mut Self::Context) {
-        self.state.scheduled(&scheduled);
+        let now = self.now();
+        self.state.scheduled(&scheduled, now);
     }
 }
 
@@ -214,7 +221,8 @@ impl Handler<LimitReached> for HealthActor {
     type Result = ();
 
     fn handle(&mut self, LimitReached { message }: LimitReached, _: &mut Self::Context) {
-        if self.state.limited(&message, Timestamp::now()) {
+        let now = self.now();
+        if self.state.limited(&message, now) {
             warn!(self.seat.log, "requests wait: {message}"; "kind" => ErrorKind::Limits.to_string());
         }
     }
@@ -224,15 +232,17 @@ impl Handler<DeliveryReported> for HealthActor {
     type Result = ();
 
     fn handle(&mut self, report: DeliveryReported, _: &mut Self::Context) {
-        self.state.delivery(report);
+        let now = self.now();
+        self.state.delivery(report, now);
     }
 }
 
-impl Handler<GetHealth> for HealthActor {
-    type Result = MessageResult<GetHealth>;
+impl Handler<GetSnapshot> for HealthActor {
+    type Result = MessageResult<GetSnapshot>;
 
-    fn handle(&mut self, GetHealth { brief }: GetHealth, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.answer(brief))
+    fn handle(&mut self, _: GetSnapshot, _: &mut Self::Context) -> Self::Result {
+        let now = self.now();
+        MessageResult(self.state.snapshot(now, self.seat.store.status()))
     }
 }
 
@@ -248,7 +258,8 @@ impl Handler<GetSourceHealth> for HealthActor {
     type Result = Option<SourceReport>;
 
     fn handle(&mut self, GetSourceHealth(name): GetSourceHealth, _: &mut Self::Context) -> Self::Result {
-        self.state.source(&name, Timestamp::now())
+        let now = self.now();
+        self.state.source(&name, now)
     }
 }
 

@@ -11,8 +11,8 @@ pub use crate::health::event::{
 use crate::{
     config::DiscordLimits,
     health::{
-        body::Body,
-        report::{HealthSummary, SourceReport, Status},
+        report::{HealthSummary, SourceReport},
+        state::Snapshot,
     },
     model::Name,
     store::{Fence, Ingest, Ingested, Prospect, SourceRecord, StoreError},
@@ -58,22 +58,10 @@ pub struct Ping;
 #[rtype(result = "()")]
 pub struct Stop;
 
-/// Web → Health: the whole report.
+/// Web → Health: how things stand, to be made into a report.
 #[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "Result<HealthAnswer, serde_json::Error>")]
-pub struct GetHealth {
-    /// Without the sources and destinations that are well.
-    pub brief: bool,
-}
-
-/// The report, ready to be sent.
-#[derive(Debug)]
-pub struct HealthAnswer {
-    /// Its status.
-    pub status: Status,
-    /// Its JSON.
-    pub body: Body,
-}
+#[rtype(result = "Snapshot")]
+pub struct GetSnapshot;
 
 /// App → Health: the report in short, for systemd.
 #[derive(Debug, Clone, Copy, Message)]

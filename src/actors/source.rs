@@ -23,6 +23,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 use crate::{
     actors::{
         articles::Articles,
+        clock,
         death_watch::DeathWatch,
         enrich::{Missed, Visitor},
         limits::Limits,
@@ -33,7 +34,7 @@ use crate::{
     },
     config,
     fetch::{self, Answer, Document, Fetcher, Validators},
-    model::{ErrorKind, Failure, RedactedUrl},
+    model::{ErrorKind, Failure, Moment, RedactedUrl},
     poll::{
         Due, End, Next, Poller,
         document::{self, Input, LONGEST_READ, Parsed, Read},
@@ -127,7 +128,7 @@ impl SourceActor {
             Rc::new(Enricher { visitor: Visitor { source, fetcher, articles, limits }, ears: ears.clone() })
         });
         Self {
-            poller: Poller::new(source.schedule, source.retry, source.breaker, record),
+            poller: Poller::new(source.schedule, source.retry, source.breaker, record, clock::now()),
             fetcher,
             read,
             limits,
@@ -154,7 +155,7 @@ impl SourceActor {
         if self.polling {
             return;
         }
-        match self.poller.due(Timestamp::now()) {
+        match self.poller.due(clock::now()) {
             Due::Poll { attempts } => self.poll(attempts, ctx),
             Due::Wait(wait) => {
                 // never less than a millisecond: the timer's own resolution, and no busy loop
@@ -167,8 +168,8 @@ impl SourceActor {
 
     fn poll(&mut self, attempts: u32, ctx: &mut Context<Self>) {
         self.polling = true;
-        let now = Timestamp::now();
-        if self.poller.record.breaker.phase(now) == Phase::HalfOpen {
+        let now = clock::now();
+        if self.poller.record.breaker.phase(now.wall) == Phase::HalfOpen {
             info!(self.log, "breaker half-open, one trial attempt");
             self.tell_schedule(now);
         }
@@ -209,7 +210,8 @@ impl SourceActor {
             Ok(got) => got,
             Err(failure) => return self.failed(started, attempts, failure),
         };
-        let now = Timestamp::now();
+        let now = clock::now();
+        self.poller.look(now);
         match got {
             Got::Gone => {
                 let urgent = self.poller.finished(started, now, End::Gone, &mut self.rng);
@@ -244,7 +246,7 @@ impl SourceActor {
         }
     }
 
-    fn succeeded(&mut self, started: Timestamp, now: Timestamp) -> bool {
+    fn succeeded(&mut self, started: Moment, now: Moment) -> bool {
         let failures = self.poller.record.breaker.failures;
         if failures > 0 {
             info!(self.log, "recovered"; "after_failures" => failures);
@@ -256,9 +258,9 @@ impl SourceActor {
     /// everything as it was, and the next poll brings the same document again.
     fn store(
         &mut self,
-        started: Timestamp,
+        started: Moment,
         attempts: u32,
-        now: Timestamp,
+        now: Moment,
         changed: Changed,
     ) -> LocalBoxActorFuture<Self, ()> {
         let Changed { parsed, etag, last_modified, body_hash } = changed;
@@ -267,7 +269,7 @@ impl SourceActor {
         let emptied = keys.is_empty() && self.poller.record.had_items;
         let mut next = self.poller.clone();
         next.finished(started, now, End::Success, &mut self.rng);
-        let record = SourceRecord {
+        next.record = SourceRecord {
             etag: etag.filter(|_| whole),
             last_modified: last_modified.filter(|_| whole),
             body_hash: whole.then_some(body_hash),
@@ -275,7 +277,8 @@ impl SourceActor {
             matched,
             ..next.record
         };
-        let ingest = Ingest { source: self.source.clone(), keys, candidates, record: record.clone(), at: now };
+        let record = next.record.clone();
+        let ingest = Ingest { source: self.source.clone(), keys, candidates, record, at: now.wall };
         let answer = self.ears.documents.send(StoreDocument { ingest, fence: self.fence.clone() });
         let stored = async move { answer.await.unwrap_or(Err(StoreError::Closed)) };
         Box::pin(stored.into_actor(self).then(move |stored, actor, _| match stored {
@@ -291,7 +294,7 @@ impl SourceActor {
                 if emptied {
                     warn!(actor.log, "the feed had items and now has none"; "kind" => "empty");
                 }
-                actor.poller.record = record;
+                actor.poller.stored(next);
                 actor.window = Arc::new(window);
                 let outcome = PollOutcome::Changed { accepted: ingested.accepted, emptied };
                 actor.report(started, attempts, outcome, false, false);
@@ -301,14 +304,14 @@ impl SourceActor {
         }))
     }
 
-    fn failed(&mut self, started: Timestamp, attempts: u32, failure: Failure) -> LocalBoxActorFuture<Self, ()> {
-        let now = Timestamp::now();
+    fn failed(&mut self, started: Moment, attempts: u32, failure: Failure) -> LocalBoxActorFuture<Self, ()> {
+        let now = clock::now();
         let record = &self.poller.record;
         let failure = drift::told(failure, record.matched.as_ref(), record.last_success);
-        let before = record.breaker.phase(now);
+        let before = record.breaker.phase(now.wall);
         let urgent = self.poller.finished(started, now, End::Failed(&failure), &mut self.rng);
-        let after = self.poller.record.breaker.phase(now);
-        let next = self.poller.next_poll(now).map(|next| next.to_string());
+        let after = self.poller.record.breaker.phase(now.wall);
+        let next = self.poller.next_poll(now.wall).map(|next| next.to_string());
         warn!(self.log, "poll failed: {}", failure.message; "kind" => failure.kind.to_string(), "attempt" => attempts,
             "failures" => self.poller.record.breaker.failures, "next_poll" => next);
         if after == Phase::Open && before != Phase::Open {
@@ -318,30 +321,33 @@ impl SourceActor {
         Box::pin(actix::fut::ready(()))
     }
 
-    fn report(&self, started: Timestamp, attempts: u32, outcome: PollOutcome, save: bool, urgent: bool) {
-        let now = Timestamp::now();
+    fn report(&mut self, started: Moment, attempts: u32, outcome: PollOutcome, save: bool, urgent: bool) {
+        let now = clock::now();
+        self.poller.look(now);
         let record = &self.poller.record;
         self.ears.results.do_send(PollFinished {
             polled: SourcePolled {
                 source: self.source.name.clone(),
-                started,
-                ended: now,
+                // as it is shown now, also if the clock was set during the poll
+                started: now.wall_at(started.steady),
+                ended: now.wall,
                 attempts,
                 outcome,
-                breaker: record.breaker.phase(now),
-                next_poll: self.poller.next_poll(now),
+                breaker: record.breaker.phase(now.wall),
+                next_poll: self.poller.next_poll(now.wall),
             },
             record: save.then(|| record.clone()),
             urgent,
         });
     }
 
-    fn tell_schedule(&self, now: Timestamp) {
+    fn tell_schedule(&mut self, now: Moment) {
+        self.poller.look(now);
         let record = &self.poller.record;
         self.ears.schedule.do_send(SourceScheduled {
             source: self.source.name.clone(),
-            breaker: record.breaker.phase(now),
-            next_poll: self.poller.next_poll(now),
+            breaker: record.breaker.phase(now.wall),
+            next_poll: self.poller.next_poll(now.wall),
             gone: record.gone == Some(record.fingerprint),
         });
     }
@@ -351,7 +357,7 @@ impl Actor for SourceActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.tell_schedule(Timestamp::now());
+        self.tell_schedule(clock::now());
         self.wake(ctx);
     }
 }
@@ -363,7 +369,7 @@ impl Handler<PollNow> for SourceActor {
         if self.polling {
             return;
         }
-        if let Due::Poll { attempts } = self.poller.due_when_asked(Timestamp::now()) {
+        if let Due::Poll { attempts } = self.poller.due_when_asked(clock::now()) {
             if let Some(timer) = self.timer.take() {
                 ctx.cancel_future(timer);
             }
@@ -377,7 +383,7 @@ impl Handler<Hold> for SourceActor {
 
     fn handle(&mut self, Hold { failures }: Hold, ctx: &mut Self::Context) {
         self.poller.hold(failures);
-        self.tell_schedule(Timestamp::now());
+        self.tell_schedule(clock::now());
         self.wake(ctx);
     }
 }
@@ -386,7 +392,7 @@ impl Handler<Release> for SourceActor {
     type Result = ();
 
     fn handle(&mut self, Release { delay }: Release, ctx: &mut Self::Context) {
-        let now = Timestamp::now();
+        let now = clock::now();
         self.poller.release(now, delay);
         self.tell_schedule(now);
         self.wake(ctx);
@@ -426,7 +432,7 @@ struct Enricher {
 
 /// What came of a [`Poll`].
 struct Polled {
-    started: Timestamp,
+    started: Moment,
     attempts: u32,
     result: Result<Got, Failure>,
 }
@@ -451,14 +457,14 @@ impl Poll {
         let mut started = None;
         loop {
             attempt += 1;
-            let (began, looking_up) = (Timestamp::now(), Instant::now());
+            let (began, looking_up) = (clock::now(), Instant::now());
             // before a place is taken: a name that hangs takes none from the others
             let result = match self.fetcher.resolve(None).await {
                 Ok(()) => {
                     let spent = looking_up.elapsed();
                     // waiting for a place counts neither for the attempt's deadline nor as its start
                     let _place = self.limits.place(self.source.url.host_str().unwrap_or_default()).await;
-                    started.get_or_insert_with(Timestamp::now);
+                    started.get_or_insert_with(clock::now);
                     self.attempt(spent).await
                 }
                 Err(failure) => Err(failure),

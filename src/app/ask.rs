@@ -11,6 +11,7 @@ use rand::rngs::ThreadRng;
 use url::Url;
 
 use crate::{
+    actors::clock,
     config,
     fetch::{Answer, Fetcher, Tls, Validators},
     model::{ErrorKind, Failure, RedactedUrl},
@@ -45,7 +46,7 @@ pub struct Read {
 pub async fn ask(source: &Arc<config::Source>, tls: &Tls) -> Asked {
     let roots = tls.with_roots(&source.request.extra_roots);
     let fetcher = Fetcher::new(source.url.clone(), source.request.clone(), roots);
-    let poller = Poller::new(source.schedule, source.retry, source.breaker, SourceRecord::default());
+    let poller = Poller::new(source.schedule, source.retry, source.breaker, SourceRecord::default(), clock::now());
     let mut attempt = 0;
     loop {
         attempt += 1;

@@ -94,12 +94,34 @@ async fn feed_watchdog(every: Duration, live: Recipient<GetLiveness>, log: Logge
     }
 }
 
-/// Such as `12 sources ok, 1 not; 3 items queued`.
-fn status_line(HealthSummary { sources, sources_well, queued, .. }: &HealthSummary) -> String {
-    format!("{sources_well} sources ok, {} not; {queued} items queued", sources - sources_well)
+/// In the words of `/health`: `ok: 12 of 12 sources ok, 3 items queued`, and the first reason where there is one.
+fn status_line(HealthSummary { status, reasons, sources, sources_well, queued }: &HealthSummary) -> String {
+    let counts = format!("{status}: {sources_well} of {sources} sources ok, {queued} items queued");
+    match reasons.split_first() {
+        None => counts,
+        Some((reason, [])) => format!("{counts}; {reason}"),
+        Some((reason, more)) => format!("{counts}; {reason}; {} more", more.len()),
+    }
 }
 
 fn send(state: &[NotifyState<'_>]) {
     // nobody listens, or nobody does any more: there is nobody to tell that to
     let _ = sd_notify::notify(state);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::report::Status;
+
+    #[test]
+    fn the_status_line_has_the_words_of_the_report() {
+        let line = |status, reasons: &[&str]| {
+            let reasons = reasons.iter().map(|reason| (*reason).to_owned()).collect();
+            status_line(&HealthSummary { status, reasons, sources: 12, sources_well: 11, queued: 3 })
+        };
+        assert_eq!(line(Status::Ok, &[]), "ok: 11 of 12 sources ok, 3 items queued");
+        assert_eq!(line(Status::Degraded, &["a"]), "degraded: 11 of 12 sources ok, 3 items queued; a");
+        assert_eq!(line(Status::Down, &["a", "b", "c"]), "down: 11 of 12 sources ok, 3 items queued; a; 2 more");
+    }
 }

@@ -3,11 +3,11 @@
 //! Totals are for ever; what `/health` says of the last 24 h comes from buckets of an hour each, which
 //! fall out as they age.
 
-use jiff::{Timestamp, fmt::serde::timestamp};
+use jiff::{SignedDuration, Timestamp, fmt::serde::timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::report::ErrorReport;
-use crate::model::{ErrorKind, Failure};
+use crate::model::{ErrorKind, Failure, moment::shifted};
 
 /// Hours that count.
 const WINDOW_HOURS: i64 = 24;
@@ -178,6 +178,31 @@ impl SourceCounters {
         }
     }
 
+    /// The clock was set by so much: what was counted since `since` keeps its age.
+    pub fn shift(&mut self, by: SignedDuration, since: Timestamp) {
+        let hours = (by.as_secs_f64() / 3600.0).round() as i64;
+        let first = hour_of(since);
+        self.times(|at| if at >= since { shifted(at, by) } else { at });
+        let moved = |hour: &mut i64| *hour += if *hour >= first { hours } else { 0 };
+        self.hours.iter_mut().for_each(|hour| moved(&mut hour.hour));
+        self.errors.iter_mut().for_each(|errors| moved(&mut errors.hour));
+    }
+
+    /// What an earlier run counted while the clock was ahead of `now` counts as of now.
+    pub fn limit(&mut self, now: Timestamp) {
+        let last = hour_of(now);
+        self.times(|at| at.min(now));
+        self.hours.iter_mut().for_each(|hour| hour.hour = hour.hour.min(last));
+        self.errors.iter_mut().for_each(|errors| errors.hour = errors.hour.min(last));
+    }
+
+    fn times(&mut self, change: impl Fn(Timestamp) -> Timestamp) {
+        let Self { last_attempt, last_success, last_error, errors, .. } = self;
+        let shown = last_attempt.iter_mut().chain(last_success).chain(last_error.as_mut().map(|error| &mut error.at));
+        let seen = errors.iter_mut().flat_map(|errors| [&mut errors.first, &mut errors.last]);
+        shown.chain(seen).for_each(|at| *at = change(*at));
+    }
+
     fn hour(&mut self, at: Timestamp) -> &mut Hour {
         let hour = hour_of(at);
         if self.hours.last().is_none_or(|last| last.hour != hour) {
@@ -237,6 +262,36 @@ mod tests {
         assert!(counters.patterns(at(60)).is_empty());
         assert_eq!(counters.success_rate(), Some(33.3));
         assert!(counters.last_error.is_some(), "the last error stays after recovery");
+    }
+
+    #[test]
+    fn what_was_counted_keeps_its_age_when_the_clock_is_set() {
+        for hours in [-30, -1, 2, 100] {
+            let mut counters = SourceCounters::default();
+            counters.failed(at(-20), &reset());
+            counters.succeeded(at(1), 0);
+            counters.failed(at(2), &reset());
+            counters.shift(SignedDuration::from_hours(hours), at(0));
+            counters.limit(at(3 + hours));
+            assert_eq!(counters.last_success, Some(at(1 + hours)));
+            assert_eq!(counters.last_error.as_ref().unwrap().at, at(2 + hours));
+            let patterns = counters.patterns(at(3 + hours));
+            let newest = if hours < -22 { at(3 + hours) } else { at(2 + hours) };
+            assert_eq!(patterns[0].last, newest, "{hours}");
+            assert!(counters.success_rate_24h(at(3 + hours)).is_some_and(|rate| rate >= 33.0), "{hours}");
+            assert_eq!(counters.success_rate_24h(at(200)), None);
+        }
+    }
+
+    #[test]
+    fn an_earlier_run_counted_nothing_in_the_future() {
+        let mut counters = SourceCounters::default();
+        counters.succeeded(at(49), 0);
+        counters.failed(at(50), &reset());
+        counters.limit(at(0));
+        assert_eq!((counters.last_success, counters.patterns(at(0))[0].last), (Some(at(0)), at(0)));
+        assert_eq!(counters.success_rate_24h(at(0)), Some(50.0));
+        assert_eq!(counters.success_rate_24h(at(25)), None, "and it ages from now on");
     }
 
     #[test]

@@ -1,14 +1,13 @@
 //! An outage of our own network, told apart from sources that fail by themselves.
 //!
 //! If at least 3 sources on at least 2 hosts had polls that ended within the window, each failed in a way
-//! that a dead network explains, and no source had a success, then the fault is here, not there.
+//! that a dead network explains, and no source had a success, then the fault is here, not there. Times are of
+//! the steady clock: a system clock that is set makes no outage and hides none.
 
 use std::{
     collections::{BTreeMap, HashSet},
     time::Duration,
 };
-
-use jiff::Timestamp;
 
 use crate::model::Name;
 
@@ -29,21 +28,21 @@ pub enum Change {
 }
 
 /// Detects outages.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Outage {
     /// What failed since any source last had an answer.
     failing: BTreeMap<Name, Failing>,
     /// Until then, an answer that came speaks against an outage.
-    answered_until: Option<Timestamp>,
+    answered_until: Option<Duration>,
     ongoing: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Failing {
     host: String,
     polls: u32,
     /// Until then, its last failure counts.
-    until: Timestamp,
+    until: Duration,
 }
 
 impl Outage {
@@ -53,13 +52,13 @@ impl Outage {
     }
 
     /// A source succeeded at `at`: the network is there.
-    pub fn succeeded(&mut self, interval: Duration, at: Timestamp) -> Change {
+    pub fn succeeded(&mut self, interval: Duration, at: Duration) -> Change {
         self.answered(interval, at);
         if std::mem::take(&mut self.ongoing) { Change::Ended } else { Change::None }
     }
 
     /// A poll failed at `at`; `network` says whether a dead network explains it.
-    pub fn failed(&mut self, source: &Name, host: &str, interval: Duration, network: bool, at: Timestamp) -> Change {
+    pub fn failed(&mut self, source: &Name, host: &str, interval: Duration, network: bool, at: Duration) -> Change {
         if self.ongoing {
             return Change::None;
         }
@@ -93,15 +92,15 @@ impl Outage {
         )
     }
 
-    fn answered(&mut self, interval: Duration, at: Timestamp) {
+    fn answered(&mut self, interval: Duration, at: Duration) {
         self.failing.clear();
         self.answered_until = self.answered_until.max(Some(end_of(interval, at)));
     }
 }
 
 /// When a poll that ended at `at` no longer counts.
-fn end_of(interval: Duration, at: Timestamp) -> Timestamp {
-    at.checked_add(WINDOW.max(interval)).unwrap_or(Timestamp::MAX)
+fn end_of(interval: Duration, at: Duration) -> Duration {
+    at.saturating_add(WINDOW.max(interval))
 }
 
 #[cfg(test)]
@@ -110,11 +109,11 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    fn at(second: u64) -> Duration {
+        Duration::from_secs(second)
     }
 
-    fn fail(outage: &mut Outage, source: &str, host: &str, second: i64) -> Change {
+    fn fail(outage: &mut Outage, source: &str, host: &str, second: u64) -> Change {
         outage.failed(&Name::new(source).unwrap(), host, MINUTE, true, at(second))
     }
 

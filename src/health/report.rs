@@ -1,6 +1,6 @@
 //! The JSON of `/health` (contract, section 7).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -60,6 +60,16 @@ pub enum Status {
     Degraded,
     /// The daemon does not do its job.
     Down,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ok => "ok",
+            Self::Degraded => "degraded",
+            Self::Down => "down",
+        })
+    }
 }
 
 /// `network`
@@ -164,15 +174,29 @@ pub struct DestinationReport {
     pub last_error: Option<ErrorReport>,
 }
 
+impl DestinationReport {
+    /// One that has not reported yet.
+    pub(super) fn unknown() -> Self {
+        Self {
+            status: DestinationStatus::Ok,
+            queued: 0,
+            delivered: 0,
+            dead_letters: 0,
+            oldest_queued_s: 0,
+            last_error: None,
+        }
+    }
+}
+
 /// `destinations.NAME.status`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DestinationStatus {
     /// All well.
     Ok,
-    /// Failing, and retried.
+    /// Failing and retried, blocked for more than a minute, or with a dead letter of the last 24 h.
     Degraded,
-    /// Items older than an hour and none acknowledged in 15 minutes.
+    /// Items older than an hour and none acknowledged in 15 minutes, or its last three items refused.
     Down,
     /// The webhook is gone.
     Gone,

@@ -2,25 +2,28 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::{
     counters::SourceCounters,
     report::{SourceReport, SourceStatus},
 };
-use crate::{model::ErrorKind, resilience::breaker::Phase};
+use crate::{
+    model::{ErrorKind, Moment},
+    resilience::breaker::Phase,
+};
 
 /// A poll that is overdue by its interval and this long is stalled.
 const STALLED_AFTER: Duration = Duration::from_secs(60);
 
-/// One source's source.
-#[derive(Debug)]
+/// One source.
+#[derive(Debug, Clone)]
 pub(super) struct SourceHealth {
     pub(super) host: String,
     pub(super) interval: Duration,
     pub(super) counters: SourceCounters,
     pub(super) breaker: Phase,
-    pub(super) next_poll: Option<Timestamp>,
+    /// When its next poll is due, on the steady clock: one that does not come is late whatever the system's
+    /// clock says.
+    pub(super) due: Option<Duration>,
     pub(super) gone: bool,
     pub(super) unsaved: bool,
     /// Counters of earlier runs are in it.
@@ -35,27 +38,27 @@ impl SourceHealth {
             interval,
             counters: SourceCounters::default(),
             breaker: Phase::Closed,
-            next_poll: None,
+            due: None,
             gone: false,
             unsaved: false,
             restored: false,
         }
     }
 
-    pub(super) fn phase(&self, now: Timestamp) -> Phase {
+    pub(super) fn phase(&self, now: Moment) -> Phase {
         // an open breaker turns half-open by time alone, and nobody sends word of it
         match self.breaker {
-            Phase::Open if self.next_poll.is_some_and(|next| next <= now) => Phase::HalfOpen,
+            Phase::Open if self.due.is_some_and(|due| due <= now.steady) => Phase::HalfOpen,
             phase => phase,
         }
     }
 
-    fn overdue(&self, now: Timestamp) -> Option<Duration> {
-        let late = Duration::try_from(now.duration_since(self.next_poll?)).ok()?;
+    fn overdue(&self, now: Moment) -> Option<Duration> {
+        let late = now.steady.checked_sub(self.due?)?;
         (late > self.interval.saturating_add(STALLED_AFTER)).then_some(late)
     }
 
-    pub(super) fn status(&self, now: Timestamp) -> SourceStatus {
+    pub(super) fn status(&self, now: Moment) -> SourceStatus {
         if self.gone {
             SourceStatus::Gone
         } else if self.phase(now) != Phase::Closed {
@@ -69,7 +72,7 @@ impl SourceHealth {
         }
     }
 
-    pub(super) fn report(&self, now: Timestamp) -> SourceReport {
+    pub(super) fn report(&self, now: Moment) -> SourceReport {
         let counters = &self.counters;
         SourceReport {
             status: self.status(now),
@@ -79,17 +82,17 @@ impl SourceHealth {
             successes: counters.successes,
             failures: counters.failures,
             success_rate: counters.success_rate(),
-            success_rate_24h: counters.success_rate_24h(now),
+            success_rate_24h: counters.success_rate_24h(now.wall),
             consecutive_failures: counters.consecutive_failures,
             items: counters.items,
             last_attempt: counters.last_attempt,
             last_success: counters.last_success,
-            next_poll: self.next_poll,
+            next_poll: self.due.map(|due| now.wall_at(due)),
             last_error: counters.last_error.clone(),
         }
     }
 
-    pub(super) fn reason(&self, now: Timestamp) -> Option<String> {
+    pub(super) fn reason(&self, now: Moment) -> Option<String> {
         let failed = || {
             let kind = self.counters.last_error.as_ref().map(|error| match error.kind {
                 // it is for the operator to mend, who needs to know what no longer fits

@@ -1,20 +1,17 @@
 //! How things stand at one moment: the status of the whole, with its reasons.
 
-use std::{collections::BTreeMap, time::Duration};
-
-use jiff::Timestamp;
+use std::collections::BTreeMap;
 
 use super::{
-    event::{DeliveryReported, DestinationState},
-    report::{DestinationReport, DestinationStatus, ErrorPattern, ErrorReport, SourceStatus, Status, StoreState},
+    destination::Standing,
+    report::{DestinationReport, ErrorPattern, SourceStatus, Status, StoreState},
     state::HealthState,
 };
-use crate::{model::Name, store::StoreStatus};
+use crate::{
+    model::{ErrorKind, Moment},
+    store::StoreStatus,
+};
 
-/// A destination is down if its oldest item waits for longer…
-const QUEUED_TOO_LONG: Duration = Duration::from_secs(3600);
-/// …and none was acknowledged within this time.
-const IDLE_TOO_LONG: Duration = Duration::from_secs(15 * 60);
 /// So many sources hit by one kind of error make it a pattern worth naming.
 const WIDESPREAD: usize = 3;
 
@@ -44,68 +41,8 @@ impl Verdict {
     }
 }
 
-fn judge_destination(
-    name: &Name,
-    known: Option<&DeliveryReported>,
-    started: Timestamp,
-    now: Timestamp,
-    verdict: &mut Verdict,
-) -> DestinationReport {
-    let Some(known) = known else {
-        return DestinationReport {
-            status: DestinationStatus::Ok,
-            queued: 0,
-            delivered: 0,
-            dead_letters: 0,
-            oldest_queued_s: 0,
-            last_error: None,
-        };
-    };
-    let since = |then: Timestamp| Duration::try_from(now.duration_since(then)).unwrap_or_default();
-    let waits = known.oldest_queued.map(since).unwrap_or_default();
-    let idle = since(known.last_delivered.unwrap_or(started));
-    let on_purpose = matches!(known.state, DestinationState::Holding | DestinationState::Paused);
-    let why = known.reason.as_ref().or(known.last_error.as_ref().map(|error| &error.message));
-    let error = why.map(|why| format!(" ({why})")).unwrap_or_default();
-    let status = match known.state {
-        _ if waits > QUEUED_TOO_LONG && idle > IDLE_TOO_LONG && !on_purpose => {
-            let (queued, minutes) = (known.queued, idle.as_secs() / 60);
-            verdict.down(format!(
-                "destination {name}: {queued} items wait, none acknowledged for {minutes} minutes{error}"
-            ));
-            if known.state == DestinationState::Gone { DestinationStatus::Gone } else { DestinationStatus::Down }
-        }
-        DestinationState::Gone => {
-            verdict.degraded(format!("destination {name}: gone{error}"));
-            DestinationStatus::Gone
-        }
-        DestinationState::Degraded => {
-            verdict.degraded(format!("destination {name}: failing{error}"));
-            DestinationStatus::Degraded
-        }
-        DestinationState::Holding => {
-            verdict.degraded(format!("destination {name}: asked us to wait{error}"));
-            DestinationStatus::Degraded
-        }
-        DestinationState::Paused => DestinationStatus::Paused,
-        DestinationState::Ok => DestinationStatus::Ok,
-    };
-    DestinationReport {
-        status,
-        queued: known.queued,
-        delivered: known.delivered,
-        dead_letters: known.dead_letters,
-        oldest_queued_s: waits.as_secs(),
-        last_error: known.last_error.as_ref().map(|error| ErrorReport {
-            kind: error.kind,
-            message: error.message.clone(),
-            at: error.at,
-        }),
-    }
-}
-
 impl HealthState {
-    pub(super) fn judge(&self, now: Timestamp, store: &StoreStatus) -> Judged {
+    pub(super) fn judge(&self, now: Moment, store: &StoreStatus) -> Judged {
         let patterns = self.patterns(now);
         let mut verdict = Verdict { status: Status::Ok, reasons: Vec::new() };
         self.judge_store(store, &mut verdict);
@@ -114,15 +51,11 @@ impl HealthState {
         if outage {
             verdict.down("network: outage, every source fails; one is tried every 30 s".into());
         }
-        if let Some(reason) = self.limits.reason(now) {
+        if let Some(reason) = self.limits.reason(now.steady) {
             verdict.degraded(format!("limits: {reason}"));
         }
         self.judge_sources(now, &mut verdict);
-        let mut destinations = BTreeMap::new();
-        for (name, known) in &self.destinations {
-            destinations
-                .insert(name.to_string(), judge_destination(name, known.as_ref(), self.started, now, &mut verdict));
-        }
+        let destinations = self.judge_destinations(now, &mut verdict);
         for pattern in patterns.iter().filter(|pattern| pattern.sources.len() >= WIDESPREAD) {
             let ErrorPattern { kind, count, sources, .. } = pattern;
             verdict.reasons.push(format!("errors: {kind} hit {} sources {count} times in 24 h", sources.len()));
@@ -141,7 +74,7 @@ impl HealthState {
         }
     }
 
-    fn judge_sources(&self, now: Timestamp, verdict: &mut Verdict) {
+    fn judge_sources(&self, now: Moment, verdict: &mut Verdict) {
         let mut lost = 0;
         for (name, source) in &self.sources {
             if matches!(source.status(now), SourceStatus::Down | SourceStatus::Gone) {
@@ -156,11 +89,41 @@ impl HealthState {
         }
     }
 
-    fn patterns(&self, now: Timestamp) -> Vec<ErrorPattern> {
-        let mut by_kind: BTreeMap<String, ErrorPattern> = BTreeMap::new();
+    fn judge_destinations(&self, now: Moment, verdict: &mut Verdict) -> BTreeMap<String, DestinationReport> {
+        let mut reports = BTreeMap::new();
+        let mut able = 0;
+        let mut unable = 0;
+        for (name, known) in &self.destinations {
+            let Some(known) = known else {
+                // it has yet to load what was kept of it
+                able += 1;
+                reports.insert(name.to_string(), DestinationReport::unknown());
+                continue;
+            };
+            let standing = known.standing(self.started, now);
+            match standing {
+                Standing::Gone | Standing::Refusing(_) => unable += 1,
+                Standing::Paused => {}
+                _ => able += 1,
+            }
+            let stuck = known.stuck(self.started, now);
+            if let Some(reason) = known.reason(stuck.map_or(standing, Standing::Stuck)) {
+                let reason = format!("destination {name}: {reason}");
+                if stuck.is_some() { verdict.down(reason) } else { verdict.degraded(reason) }
+            }
+            reports.insert(name.to_string(), known.report(standing, now));
+        }
+        if able == 0 && unable > 0 {
+            verdict.down("no destination can deliver".to_owned());
+        }
+        reports
+    }
+
+    fn patterns(&self, now: Moment) -> Vec<ErrorPattern> {
+        let mut by_kind: BTreeMap<ErrorKind, ErrorPattern> = BTreeMap::new();
         for (name, source) in &self.sources {
-            for seen in source.counters.patterns(now) {
-                let pattern = by_kind.entry(seen.kind.to_string()).or_insert_with(|| ErrorPattern {
+            for seen in source.counters.patterns(now.wall) {
+                let pattern = by_kind.entry(seen.kind).or_insert_with(|| ErrorPattern {
                     kind: seen.kind,
                     count: 0,
                     sources: Vec::new(),

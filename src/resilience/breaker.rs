@@ -6,15 +6,16 @@
 //! | open | no request is sent | the cooldown's end makes it half-open |
 //! | half-open | one trial: one attempt, no retries | success closes it, failure opens it for twice as long |
 //!
-//! A poll counts once, after its retries. The state is wall-clock time, since it survives restarts; a
-//! clock that was set back cannot keep it open for longer than its cooldown.
+//! A poll counts once, after its retries. The state is wall-clock time, since it survives restarts. Whoever
+//! notices that the clock was set moves it along ([`Breaker::shift`]), and what was stored is checked when it
+//! is loaded ([`Breaker::limit`]).
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::config::Breaker as Settings;
+use crate::{config::Breaker as Settings, model::moment::shifted};
 
 /// Whether polls go out, as `/health` shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,9 +74,24 @@ impl Breaker {
     pub fn admit(&self, now: Timestamp) -> Admission {
         let Some(opened) = &self.opened else { return Admission::Poll };
         let left = Duration::try_from(opened.until.duration_since(now)).unwrap_or(Duration::ZERO);
-        match left.min(opened.cooldown) {
+        match left {
             Duration::ZERO => Admission::Trial,
             left => Admission::Wait(left),
+        }
+    }
+
+    /// The clock was set by so much: an open breaker stays open for as long as before.
+    pub fn shift(&mut self, by: SignedDuration) {
+        if let Some(opened) = &mut self.opened {
+            opened.until = shifted(opened.until, by);
+        }
+    }
+
+    /// Cuts an opening that no clock can have meant: it ends one cooldown after `now` at the latest.
+    pub fn limit(&mut self, settings: &Settings, now: Timestamp) {
+        if let Some(opened) = &mut self.opened {
+            opened.cooldown = opened.cooldown.min(settings.max_cooldown);
+            opened.until = opened.until.min(now.checked_add(opened.cooldown).unwrap_or(Timestamp::MAX));
         }
     }
 
@@ -158,8 +174,27 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_set_back_keeps_it_open_no_longer_than_its_cooldown() {
-        assert_eq!(opened_at(100_000).admit(at(0)), Admission::Wait(Duration::from_secs(300)));
+    fn what_was_stored_keeps_it_open_no_longer_than_its_cooldown() {
+        let mut breaker = opened_at(100_000);
+        breaker.limit(&SETTINGS, at(0));
+        assert_eq!(breaker.admit(at(0)), Admission::Wait(Duration::from_secs(300)));
+        assert_eq!(breaker.admit(at(300)), Admission::Trial, "the end itself is corrected");
+        let shorter = Settings { max_cooldown: Duration::from_secs(60), ..SETTINGS };
+        breaker.limit(&shorter, at(0));
+        assert_eq!(breaker.admit(at(0)), Admission::Wait(Duration::from_secs(60)));
+        let mut closed = Breaker::default();
+        closed.limit(&SETTINGS, at(0));
+        assert!(closed.is_default());
+    }
+
+    #[test]
+    fn a_clock_that_is_set_changes_nothing_of_what_is_left() {
+        for by in [-3600, 7200] {
+            let mut breaker = opened_at(0);
+            breaker.shift(SignedDuration::from_secs(by));
+            assert_eq!(breaker.admit(at(100 + by)), Admission::Wait(Duration::from_secs(200)));
+            assert_eq!(breaker.admit(at(300 + by)), Admission::Trial);
+        }
     }
 
     #[test]

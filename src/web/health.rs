@@ -7,8 +7,11 @@ use tokio::time::timeout;
 
 use super::{Handles, REPLY, json, json_pieces, refuse};
 use crate::{
-    actors::messages::{GetHealth, GetLiveness, GetReadiness, GetSourceHealth, HealthAnswer},
-    health::report::{SourceStatus, Status},
+    actors::messages::{GetLiveness, GetReadiness, GetSnapshot, GetSourceHealth},
+    health::{
+        body::Body,
+        report::{SourceStatus, Status},
+    },
 };
 
 /// Flags: `?strict`, `?brief`, with a value or without.
@@ -30,13 +33,15 @@ struct Silent<'a> {
 
 pub(super) async fn whole(handles: web::Data<Handles>, flags: web::Query<Flags>) -> HttpResponse {
     let silent = |reason: &str| json(503, &Silent { status: Status::Down, reasons: [reason] });
-    let HealthAnswer { status, body } =
-        match ask(&handles.health, GetHealth { brief: is_set(flags.brief.as_ref()) }).await {
-            Some(Ok(answer)) => answer,
-            Some(Err(error)) => return silent(&format!("the health report cannot be written: {error}")),
-            None => return silent("the health actor does not reply"),
-        };
-    let well = match status {
+    let Some(snapshot) = ask(&handles.health, GetSnapshot).await else {
+        return silent("the health actor does not reply");
+    };
+    let report = snapshot.report(is_set(flags.brief.as_ref()));
+    let mut body = Body::default();
+    if let Err(error) = serde_json::to_writer(&mut body, &report) {
+        return silent(&format!("the health report cannot be written: {error}"));
+    }
+    let well = match report.status {
         Status::Ok => true,
         Status::Degraded => !is_set(flags.strict.as_ref()),
         Status::Down => false,

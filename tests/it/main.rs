@@ -6,6 +6,7 @@
 mod support;
 
 mod cli;
+mod clock;
 mod config;
 mod config_pages;
 mod corpus;

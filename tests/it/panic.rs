@@ -18,7 +18,7 @@ use actix::{Actor, Addr, AsyncContext, Context};
 use kawaraban::{
     actors::{
         health::{self, HealthActor},
-        messages::{GetHealth, GetLiveness, Stop},
+        messages::{GetLiveness, GetSnapshot, Stop},
         supervisor::{self, Reload, Shutdown, Supervisor},
     },
     config::load::{LoadOptions, Needed, load},
@@ -86,9 +86,8 @@ impl Parts {
     }
 
     pub(crate) async fn report(&self) -> HealthReport {
-        let answer = self.health.send(GetHealth { brief: false }).await.expect("health lives").unwrap();
-        let json = answer.body.into_pieces().collect::<Vec<_>>().concat();
-        serde_json::from_slice(&json).unwrap()
+        let snapshot = self.health.send(GetSnapshot).await.expect("health lives");
+        serde_json::from_value(serde_json::to_value(snapshot.report(false)).unwrap()).unwrap()
     }
 
     pub(crate) async fn wait(&self, what: &str, condition: impl Fn(&HealthReport) -> bool) {

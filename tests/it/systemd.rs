@@ -123,7 +123,7 @@ fn the_manager_hears_ready_a_status_that_it_lives_and_that_it_stops() {
     manager.hear("READY=1");
     assert_eq!(daemon.get("/health/ready").unwrap().0, 200, "it is ready when it says so");
     let status = manager.hear("STATUS=");
-    assert!(status.contains("1 sources ok"), "{status}");
+    assert!(status.contains("ok: 1 of 1 sources ok"), "{status}");
     let start = Instant::now();
     for _ in 0..3 {
         manager.hear("WATCHDOG=1");

@@ -11,13 +11,14 @@ use super::{
 };
 use crate::{
     actors::{
+        clock,
         death_watch::DeathWatch,
         messages::{ChildId, Hold, PollOutcome, Role, SourcePolled, Stop},
         source::{self, SourceActor},
     },
     config,
     fetch::Fetcher,
-    model::{ErrorKind, Failure, Name},
+    model::{ErrorKind, Failure, Moment, Name},
     poll::{self, End, Poller, document},
     store::{Fence, SourceRecord, StoreError, saved_page::SavedPages},
 };
@@ -97,25 +98,26 @@ impl Supervisor {
 
     /// Starts those that are still wanted. Those that are due are spread, each by its own interval.
     fn start_batch(&mut self, loaded: Vec<(Name, u64, SourceRecord)>, ctx: &mut Context<Self>) {
-        let now = Timestamp::now();
+        let now = clock::now();
         let mut births = Vec::with_capacity(loaded.len());
         for (name, life, record) in loaded {
             if let Some(birth) = self.sources.to_start(&name, life) {
                 // a record that could not be written is newer than the stored one
                 let record = self.unsaved.get(&name).cloned().unwrap_or(record);
                 // reset before anything is spread, since a source that was reset is due
-                let record = poll::adopt(record, document::fingerprint(&birth.spec));
+                let mut record = poll::adopt(record, document::fingerprint(&birth.spec));
+                poll::correct(&mut record, birth.spec.schedule, &birth.spec.breaker, now.wall);
                 let record = self.count_panic(&birth, record, now, ctx);
                 births.push((birth, record));
             }
         }
-        let due = |record: &SourceRecord| record.next_poll.is_none_or(|next| next <= now);
+        let due = |record: &SourceRecord| record.next_poll.is_none_or(|next| next <= now.wall);
         let overdue = births.iter().filter(|(_, record)| due(record)).count();
         let mut nth = 0;
         for (birth, mut record) in births {
             if due(&record) {
                 let delay = poll::first_poll_delay(nth, overdue, birth.spec.schedule.interval);
-                record.next_poll = now.checked_add(delay).ok();
+                record.next_poll = Some(now.after(delay));
                 nth += 1;
             }
             self.start_source(birth, record, ctx);
@@ -127,22 +129,22 @@ impl Supervisor {
         &mut self,
         birth: &Birth<Arc<config::Source>>,
         record: SourceRecord,
-        now: Timestamp,
+        now: Moment,
         ctx: &mut Context<Self>,
     ) -> SourceRecord {
         let (source, Some(panic)) = (&birth.spec, &birth.panic) else { return record };
-        let mut poller = Poller::new(source.schedule, source.retry, source.breaker, record);
+        let mut poller = Poller::new(source.schedule, source.retry, source.breaker, record, now);
         let message = format!("the source's actor panicked, please report it: {panic}");
         let failure = Failure::fatal(ErrorKind::Panic, message);
         poller.finished(now, now, End::Failed(&failure), &mut self.rng);
         self.seat.health.polled.do_send(SourcePolled {
             source: source.name.clone(),
-            started: now,
-            ended: now,
+            started: now.wall,
+            ended: now.wall,
             attempts: 1,
             outcome: PollOutcome::Failed(failure),
-            breaker: poller.record.breaker.phase(now),
-            next_poll: poller.next_poll(now),
+            breaker: poller.record.breaker.phase(now.wall),
+            next_poll: poller.next_poll(now.wall),
         });
         self.unsaved.insert(source.name.clone(), poller.record.clone());
         self.save(ctx);
