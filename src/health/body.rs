@@ -6,7 +6,7 @@ use std::io;
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// Bytes of a piece.
-const PIECE: usize = 64 * 1024;
+pub const PIECE: usize = 64 * 1024;
 /// Room to begin with: a whole answer where there are few sources.
 const FIRST: usize = 4 * 1024;
 

@@ -16,11 +16,8 @@ use actix_web::{
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::refuse;
+use super::{head::MAX_HEAD, refuse};
 use crate::config::Http;
-
-/// Largest request head: request line and header fields.
-const MAX_HEAD: usize = 16 * 1024;
 
 /// The part of `[http]` that decides who is served.
 pub struct Guard {

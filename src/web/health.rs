@@ -1,18 +1,20 @@
 //! `/health` and what stands under it.
 
+use std::time::Duration;
+
 use actix::{Message, Recipient};
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use super::{Handles, REPLY, json, json_pieces, refuse};
+use super::{Handles, Latest, REPLY, json, json_report, refuse};
 use crate::{
-    actors::messages::{GetLiveness, GetReadiness, GetSnapshot, GetSourceHealth},
-    health::{
-        body::Body,
-        report::{SourceStatus, Status},
-    },
+    actors::messages::{GetLiveness, GetReadiness, GetSourceHealth},
+    health::report::{SourceStatus, Status},
 };
+
+/// A probe's answer is at most so old.
+const PROBE_FRESH: Duration = Duration::from_millis(20);
 
 /// Flags: `?strict`, `?brief`, with a value or without.
 #[derive(Debug, Deserialize)]
@@ -33,30 +35,37 @@ struct Silent<'a> {
 
 pub(super) async fn whole(handles: web::Data<Handles>, flags: web::Query<Flags>) -> HttpResponse {
     let silent = |reason: &str| json(503, &Silent { status: Status::Down, reasons: [reason] });
-    let Some(snapshot) = ask(&handles.health, GetSnapshot).await else {
-        return silent("the health actor does not reply");
+    let report = match timeout(REPLY, handles.reports.get(is_set(flags.brief.as_ref()))).await {
+        Ok(Ok(report)) => report,
+        Ok(Err(reason)) => return silent(&reason),
+        Err(_) => return silent("the health actor does not reply"),
     };
-    let report = snapshot.report(is_set(flags.brief.as_ref()));
-    let mut body = Body::default();
-    if let Err(error) = serde_json::to_writer(&mut body, &report) {
-        return silent(&format!("the health report cannot be written: {error}"));
-    }
     let well = match report.status {
         Status::Ok => true,
         Status::Degraded => !is_set(flags.strict.as_ref()),
         Status::Down => false,
     };
-    json_pieces(if well { 200 } else { 503 }, body)
+    json_report(if well { 200 } else { 503 }, report)
 }
 
 pub(super) async fn live(handles: web::Data<Handles>) -> HttpResponse {
-    let answer = ask(&handles.live, GetLiveness).await;
-    probe("live", answer.unwrap_or_else(|| Err("the supervisor does not reply".into())))
+    probe("live", ask_once(&handles.last_live, ask(&handles.live, GetLiveness)).await)
 }
 
 pub(super) async fn ready(handles: web::Data<Handles>) -> HttpResponse {
-    let answer = ask(&handles.ready, GetReadiness).await;
-    probe("ready", answer.unwrap_or_else(|| Err("the supervisor does not reply".into())))
+    probe("ready", ask_once(&handles.last_ready, ask(&handles.ready, GetReadiness)).await)
+}
+
+/// Asks the Supervisor for all who probe at the same time.
+async fn ask_once(
+    latest: &Latest<Result<(), String>>,
+    ask: impl Future<Output = Option<Result<(), String>>>,
+) -> Result<(), String> {
+    let answer = latest.get(async { ask.await.ok_or(()) }, |began| began + PROBE_FRESH);
+    match timeout(REPLY, answer).await {
+        Ok(Ok(answer)) => answer,
+        _ => Err("the supervisor does not reply".to_owned()),
+    }
 }
 
 fn probe(what: &'static str, answer: Result<(), String>) -> HttpResponse {

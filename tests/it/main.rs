@@ -10,6 +10,7 @@ mod clock;
 mod config;
 mod config_pages;
 mod corpus;
+mod crowd;
 mod daemon;
 mod damage;
 mod delivery;
