@@ -2,6 +2,7 @@
 
 pub mod ask;
 pub mod check;
+mod clean_output;
 mod http;
 pub mod new;
 pub mod notify;

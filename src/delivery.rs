@@ -17,6 +17,7 @@ pub mod wait;
 
 use crate::{
     config::{Destination, DestinationKind},
+    model::line::escaped_json,
     store::Delivery,
 };
 
@@ -43,7 +44,7 @@ pub fn render(destination: &Destination, delivery: &Delivery, color: Option<u32>
     }
 }
 
-/// JSON of our own plain types, which cannot fail.
+/// JSON of our own plain types, which cannot fail; safe to print to a terminal.
 fn to_json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
+    escaped_json(&serde_json::to_string(value).unwrap_or_default()).into_owned()
 }

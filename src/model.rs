@@ -4,6 +4,7 @@
 
 pub mod error;
 pub mod item;
+pub mod line;
 pub mod matched;
 pub mod moment;
 pub mod name;
@@ -12,6 +13,7 @@ pub mod secret;
 
 pub use error::{DeliveryError, ErrorKind, Failure};
 pub use item::{Enclosure, Item};
+pub use line::Line;
 pub use matched::Matched;
 pub use moment::Moment;
 pub use name::Name;

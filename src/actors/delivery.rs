@@ -377,7 +377,7 @@ impl DeliveryActor {
 
     fn unreadable(&mut self, error: &serde_json::Error, ctx: &mut Context<Self>) {
         let Some(courier) = &mut self.courier else { return };
-        let problem = Problem { kind: ErrorKind::Store, message: error.to_string() };
+        let problem = Problem { kind: ErrorKind::Store, message: error.to_string().into() };
         let refused = courier.refused(problem, Timestamp::now());
         self.tell_unreadable(&refused);
         self.leases.end(Some(refused));

@@ -497,7 +497,7 @@ impl Poll {
     /// Our own limits keep the attempt from being made: waits until it may be possible.
     async fn wait_for_limits(&mut self, failure: Failure) {
         if self.limits.exhausted() {
-            self.ears.limits.do_send(LimitReached { message: failure.message });
+            self.ears.limits.do_send(LimitReached { message: failure.message.into() });
         }
         tokio::time::sleep(LIMITS_AGAIN.mul_f64(self.rng.random_range(0.5..1.5))).await;
     }
@@ -572,7 +572,7 @@ impl Poll {
         match saving.await.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
             Ok(()) => {
                 let told = format!("; the page is kept: kawaraban preview {} --from-saved", self.source.name);
-                failure.message.push_str(&told);
+                failure.message.push(&told);
             }
             Err(error) => warn!(self.log, "the page could not be kept for repair: {error}"; "kind" => "selector"),
         }

@@ -14,7 +14,7 @@ use crate::{
     },
     config::{self, Config},
     fetch::Tls,
-    model::ErrorKind,
+    model::{ErrorKind, Line, line::escaped_json},
 };
 
 /// Sources asked at the same time.
@@ -31,7 +31,7 @@ struct Row {
     attempts: u32,
     #[serde(rename = "error_kind")]
     kind: Option<ErrorKind>,
-    message: Option<String>,
+    message: Option<Line>,
     advice: Vec<String>,
 }
 
@@ -62,7 +62,8 @@ impl Row {
     }
 
     fn note(&self) -> String {
-        self.message.iter().chain(&self.advice).map(String::as_str).collect::<Vec<_>>().join("; ")
+        let advice = self.advice.iter().map(String::as_str);
+        self.message.as_deref().into_iter().chain(advice).collect::<Vec<_>>().join("; ")
     }
 }
 
@@ -74,7 +75,7 @@ pub fn run(config: &Config, json: bool) -> ExitCode {
     if json {
         for row in &rows {
             // serializing our own plain struct cannot fail
-            anstream::println!("{}", serde_json::to_string(row).unwrap_or_default());
+            anstream::println!("{}", escaped_json(&serde_json::to_string(row).unwrap_or_default()));
         }
     } else {
         print(&rows);

@@ -14,7 +14,7 @@ use crate::{
     delivery,
     fetch::{Fetcher, Tls},
     identity::{self, Keys},
-    model::{ErrorKind, Failure},
+    model::{ErrorKind, Failure, line},
     poll::document::Parsed,
     store::{Delivery, saved_page::SavedPages},
 };
@@ -73,7 +73,8 @@ pub fn run(config: &Config, name: &str, options: Options) -> ExitCode {
         let delivery = Delivery::new(source, strongest, candidate.item.clone(), Timestamp::now());
         for destination in &to {
             let rendered = delivery::render(destination, &delivery, source.color);
-            anstream::println!("{}", if options.json { &rendered.json } else { &rendered.text });
+            let json = std::borrow::Cow::from(&rendered.json);
+            anstream::println!("{}", if options.json { json } else { line::lines(&rendered.text) });
         }
     }
     let advice: String = read.advice.iter().map(|advice| format!("; {advice}")).collect();

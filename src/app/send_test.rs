@@ -35,7 +35,7 @@ pub fn run(config: &Config, name: &str) -> ExitCode {
             anstream::println!("{name}: the test message was taken");
             return ExitCode::SUCCESS;
         }
-        Verdict::Limited(limit, problem) => format!("{}{}", problem.message, wait(limit)),
+        Verdict::Limited(limit, problem) => format!("{}{}", problem.message, wait(limit)).into(),
         Verdict::Refused(Problem { message, .. })
         | Verdict::Gone(Problem { message, .. })
         | Verdict::Misconfigured(Problem { message, .. })

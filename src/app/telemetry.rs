@@ -18,6 +18,7 @@ use slog_async::{Async, AsyncGuard};
 
 use crate::{
     actors::death_watch,
+    app::clean_output::{CleanJson, CleanText},
     config::{Log, LogFormat},
 };
 
@@ -54,11 +55,13 @@ pub fn init(log: Log) -> (Logger, Guard) {
     let drain: Box<dyn SendSyncRefUnwindSafeDrain<Ok = (), Err = Never>> = match resolve(log.format) {
         LogFormat::Journald => Box::new(slog_journald::JournaldDrain::default().emit_code_fields(false).ignore_res()),
         LogFormat::Terminal => {
-            let decorator = slog_term::TermDecorator::new().stderr().build();
+            let decorator = CleanText(slog_term::TermDecorator::new().stderr().build());
             let drain = slog_term::FullFormat::new(decorator).use_custom_timestamp(utc).build();
             Box::new(Mutex::new(drain.ignore_res()).ignore_res())
         }
-        LogFormat::Json | LogFormat::Auto => Box::new(Mutex::new(json(io::stderr()).ignore_res()).ignore_res()),
+        LogFormat::Json | LogFormat::Auto => {
+            Box::new(Mutex::new(json(CleanJson(io::stderr())).ignore_res()).ignore_res())
+        }
     };
     let (drain, channel) = Async::new(drain.fuse())
         .chan_size(CHANNEL)

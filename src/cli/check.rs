@@ -17,6 +17,7 @@ use crate::{
         diagnostic::{Diagnostic, Diagnostics},
         load::Needed,
     },
+    model::line::escaped_json,
 };
 
 /// What `check` was asked for.
@@ -120,7 +121,7 @@ pub(super) fn explain(faults: &Diagnostics) {
 fn print_json(outcome: &Outcome<'_>) {
     // only a path that is not UTF-8 keeps it from being JSON
     match serde_json::to_string(outcome) {
-        Ok(json) => anstream::println!("{json}"),
+        Ok(json) => anstream::println!("{}", escaped_json(&json)),
         Err(error) => anstream::eprintln!("error: {error}"),
     }
 }

@@ -8,11 +8,14 @@ use std::{
 use anstyle::{AnsiColor, Style};
 use url::Url;
 
-use super::{FOUND_FAILING, Global, INVALID, parse::item_line, report::one_line, settings};
+use super::{FOUND_FAILING, Global, INVALID, parse::item_line, settings};
 use crate::{
     app::new::{self, Candidate, Found, Kind, Order, Outcome},
     config::diagnostic::Diagnostics,
-    model::{Name, RedactedUrl},
+    model::{
+        Name, RedactedUrl,
+        line::{escaped_json, one_line},
+    },
 };
 
 /// Items shown of those that a source would yield.
@@ -53,14 +56,14 @@ pub(super) fn run(global: &Global, options: &Options) -> Result<ExitCode, Diagno
     let good = outcome.toml.is_some() && outcome.watched_by.is_none();
     if options.json {
         // serializing our own plain struct cannot fail
-        anstream::println!("{}", serde_json::to_string(&outcome).unwrap_or_default());
+        anstream::println!("{}", escaped_json(&serde_json::to_string(&outcome).unwrap_or_default()));
     } else {
         if let Some(name) = &outcome.watched_by {
             anstream::eprintln!("{}", watched(name));
         }
         anstream::eprint!("{}", findings(&outcome));
         if let Some(toml) = outcome.toml.filter(|_| good) {
-            anstream::print!("{toml}");
+            anstream::print!("{}", escaped_json(&toml));
         }
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(FOUND_FAILING) })

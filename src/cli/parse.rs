@@ -11,10 +11,13 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use url::Url;
 
-use super::{FOUND_FAILING, report::one_line};
+use super::FOUND_FAILING;
 use crate::{
     feed::{self, Hints, OwnedDocument},
-    model::Item,
+    model::{
+        Item,
+        line::{escaped_json, one_line},
+    },
 };
 
 /// What `parse` was told about the documents.
@@ -58,7 +61,7 @@ pub(super) fn run(files: &[PathBuf], options: &Options) -> ExitCode {
             }
         };
         match serde_json::to_string(&line) {
-            Ok(json) if options.json => anstream::println!("{json}"),
+            Ok(json) if options.json => anstream::println!("{}", escaped_json(&json)),
             _ => anstream::print!("{}", shown(&line)),
         }
     }
@@ -85,13 +88,14 @@ fn shown(line: &Line) -> String {
         [AnsiColor::Red, AnsiColor::Yellow].map(|color| Style::new().fg_color(Some(color.into()))).into();
     match line {
         Line::Failed { file, error } => {
-            format!("{bold}{file}{bold:#}: {red}{}{red:#}: {}\n", error.kind, one_line(&error.message))
+            format!("{bold}{}{bold:#}: {red}{}{red:#}: {}\n", one_line(file), error.kind, one_line(&error.message))
         }
         Line::Document { file, document } => {
             let title = document.title.as_deref().map(|title| format!(": {}", one_line(title))).unwrap_or_default();
             let count = document.items.len();
             let mut text = format!(
-                "{bold}{file}{bold:#}: {}, {}, {count} item{}{title}\n",
+                "{bold}{}{bold:#}: {}, {}, {count} item{}{title}\n",
+                one_line(file),
                 document.format,
                 document.encoding,
                 if count == 1 { "" } else { "s" }

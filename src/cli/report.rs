@@ -10,6 +10,7 @@ use crate::{
         DestinationReport, DestinationStatus, ErrorPattern, ErrorReport, HealthReport, Network, SourceReport,
         SourceStatus, Status, StoreState,
     },
+    model::line::one_line,
     resilience::breaker::Phase,
 };
 
@@ -78,7 +79,7 @@ fn sources(report: &HealthReport, width: Option<usize>) -> String {
         let (mark, state) = source_state(source);
         vec![
             mark,
-            Cell::new(name),
+            Cell::new(one_line(name)),
             Cell::new(state),
             Cell::new(match source.breaker {
                 Phase::Closed => "closed",
@@ -153,7 +154,7 @@ fn destinations(report: &HealthReport, width: Option<usize>) -> String {
         let oldest = if destination.queued > 0 { span(destination.oldest_queued_s) } else { "-".to_owned() };
         vec![
             mark,
-            Cell::new(name),
+            Cell::new(one_line(name)),
             Cell::new(state),
             Cell::new(destination.queued),
             Cell::new(oldest),
@@ -200,13 +201,8 @@ fn cut(text: &str) -> String {
     let text = one_line(text);
     match text.char_indices().nth(ERROR) {
         Some((end, _)) => format!("{}…", text[..end].trim_end()),
-        None => text,
+        None => text.into_owned(),
     }
-}
-
-/// What comes from outside must not move the cursor or colour the screen.
-pub(super) fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn ago(at: Timestamp, now: Timestamp) -> String {
@@ -270,7 +266,7 @@ mod tests {
 
                 SOURCE  STATE     BREAKER  SUCCESS  ITEMS  FAILED  LAST SUCCESS  LAST ERROR
              ●  ann     ok        closed    66.7 %     12       0  2h 3m ago
-             ✖  conan   down      open      66.7 %     12       3  2h 3m ago     connection_reset 1m ago: reset by the peer [31m after 17 bytes of what was…
+             ✖  conan   down      open      66.7 %     12       3  2h 3m ago     connection_reset 1m ago: reset by the peer�[31m after 17 bytes of what was…
              ▲  mal     degraded  closed    66.7 %     12       1  2h 3m ago     http_503 1m ago: HTTP 503
              ○  new     pending   closed         -     12       0  never
 

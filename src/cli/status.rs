@@ -16,6 +16,7 @@ use crate::{
     app::table,
     config::{Config, Listen, diagnostic::Diagnostics, load::Needed},
     health::report::{HealthReport, Status},
+    model::line::escaped_json,
 };
 
 /// What `status` was asked for.
@@ -68,7 +69,9 @@ pub(super) fn run(global: &Global, options: &Options) -> Result<ExitCode, Diagno
             picture += "\x1b[H\x1b[J";
         }
         match asked {
-            Ok((_, body)) if options.json => picture += &format!("{}\n", String::from_utf8_lossy(&body).trim_end()),
+            Ok((_, body)) if options.json => {
+                picture += &format!("{}\n", escaped_json(String::from_utf8_lossy(&body).trim_end()))
+            }
             Ok((report, _)) => picture += &report::rendered(&report, table::terminal_width()),
             Err(error) => anstream::eprintln!("{}", address.advice(&error, options.url.is_some())),
         }

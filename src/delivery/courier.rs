@@ -371,7 +371,7 @@ impl Courier {
 
     fn noted(&mut self, problem: Problem, at: Timestamp) -> DeliveryError {
         let short = match problem.message.char_indices().nth(LAST_ERROR) {
-            Some((end, _)) => format!("{}…", &problem.message[..end]),
+            Some((end, _)) => format!("{}…", &problem.message[..end]).into(),
             None => problem.message.clone(),
         };
         self.record.last_error = Some(DeliveryError { kind: problem.kind, message: short, at });

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::{
     config::DestinationKind,
     fetch::{Reply, SendFailure, retry_after::http_date},
-    model::ErrorKind,
+    model::{ErrorKind, Line},
 };
 
 /// Longest wait that an answer can impose.
@@ -70,7 +70,7 @@ pub struct Problem {
     /// `http_<status>`, `rate_limited`, or of the connection.
     pub kind: ErrorKind,
     /// With the destination's own words; never a secret.
-    pub message: String,
+    pub message: Line,
 }
 
 /// Discord's error body.
@@ -225,7 +225,7 @@ fn problem(status: u16, said: Option<String>) -> Problem {
         _ => "",
     };
     let said = said.map(|said| format!(": {said}")).unwrap_or_default();
-    Problem { kind, message: format!("HTTP {status}{meaning}{said}") }
+    Problem { kind, message: format!("HTTP {status}{meaning}{said}").into() }
 }
 
 /// What the answer says, without the secrets of the destination, should they be in it. Pages are left out.

@@ -12,7 +12,7 @@ use super::{
     entity::Entities,
     text::{self, Tags},
 };
-use crate::model::RedactedUrl;
+use crate::model::{RedactedUrl, line::one_line};
 
 /// How much of a document is looked at to tell what it is, in bytes.
 const HEAD: usize = 256 << 10;
@@ -193,7 +193,7 @@ fn advertised(head: &str, lower: &str, base: Option<&Url>) -> Vec<String> {
         // without a base, a path is all there is to say
         let shown = match url {
             Ok(url) => RedactedUrl(&url).to_string(),
-            Err(_) => href.split(['?', '#']).next().unwrap_or_default().to_owned(),
+            Err(_) => one_line(href.split(['?', '#']).next().unwrap_or_default()).into_owned(),
         };
         if !shown.is_empty() && shown.len() <= 200 && !found.contains(&shown) {
             found.push(shown);

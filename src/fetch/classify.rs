@@ -66,7 +66,7 @@ impl Fault {
         let (kind, retry, what) = self.parts();
         // our own limits have nothing to do with the peer
         let message = if self.is_our_own() { what } else { format!("{what} ({peer})") };
-        Failure { kind, message, retry, retry_after: None }
+        Failure { kind, message: message.into(), retry, retry_after: None }
     }
 
     /// What happened, in words.
@@ -169,7 +169,7 @@ fn reason(error: &io::Error) -> String {
 pub(super) fn status(status: u16, retry_after: Option<Duration>, peer: &str) -> Failure {
     let kind = if status == 429 { ErrorKind::RateLimited } else { ErrorKind::Http(status) };
     let retry = matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504 | 520..=524);
-    Failure { kind, message: format!("the server answered {status} ({peer})"), retry, retry_after }
+    Failure { kind, message: format!("the server answered {status} ({peer})").into(), retry, retry_after }
 }
 
 #[cfg(test)]

@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use crate::store::StoreState;
-use crate::{model::ErrorKind, resilience::breaker::Phase};
+use crate::{
+    model::{ErrorKind, Line},
+    resilience::breaker::Phase,
+};
 
 /// `GET /health`. Read, its sources are a map; written, they are the book's own pages.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -152,7 +155,7 @@ pub struct ErrorReport {
     /// Its kind.
     pub kind: ErrorKind,
     /// What happened.
-    pub message: String,
+    pub message: Line,
     /// When.
     pub at: Timestamp,
 }

@@ -7,6 +7,8 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::Line;
+
 /// The kind of a failure, one word each, as `/health` shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ErrorKind {
@@ -149,7 +151,7 @@ pub struct Failure {
     /// What kind of failure.
     pub kind: ErrorKind,
     /// One line for the operator: what happened and where. Never holds a secret or a full URL.
-    pub message: String,
+    pub message: Line,
     /// Whether another attempt within the same poll makes sense (contract, section 4).
     pub retry: bool,
     /// What the server asked for with `Retry-After` on 429 and 503; at most 24 h.
@@ -158,12 +160,12 @@ pub struct Failure {
 
 impl Failure {
     /// A failure that another attempt would only repeat.
-    pub fn fatal(kind: ErrorKind, message: impl Into<String>) -> Self {
+    pub fn fatal(kind: ErrorKind, message: impl Into<Line>) -> Self {
         Self { kind, message: message.into(), retry: false, retry_after: None }
     }
 
     /// A failure that may pass.
-    pub fn transient(kind: ErrorKind, message: impl Into<String>) -> Self {
+    pub fn transient(kind: ErrorKind, message: impl Into<Line>) -> Self {
         Self { kind, message: message.into(), retry: true, retry_after: None }
     }
 }
@@ -174,7 +176,7 @@ pub struct DeliveryError {
     /// Of the connection, or `http_<status>`, or `rate_limited`.
     pub kind: ErrorKind,
     /// For the operator; the destination's own words where there are some. Never a secret.
-    pub message: String,
+    pub message: Line,
     /// When.
     pub at: jiff::Timestamp,
 }

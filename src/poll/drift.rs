@@ -1,7 +1,5 @@
 //! Rules that no longer fit a page: what they gave when they did.
 
-use std::fmt::Write as _;
-
 use jiff::Timestamp;
 
 use crate::model::{ErrorKind, Failure, Matched};
@@ -10,16 +8,17 @@ use crate::model::{ErrorKind, Failure, Matched};
 pub fn told(mut failure: Failure, before: Option<&Matched>, at: Option<Timestamp>) -> Failure {
     let Some(before) = before.filter(|_| failure.kind == ErrorKind::Selector) else { return failure };
     let when = at.map_or(String::new(), |at| format!(", {at:.0}"));
-    let _ = write!(failure.message, "; at the last good poll{when}: {} items", before.items);
+    let mut told = format!("; at the last good poll{when}: {} items", before.items);
     let (all, some): (Vec<_>, Vec<_>) = before.fields.iter().partition(|(_, count)| **count == before.items);
     if let Some(((last, _), rest)) = all.split_last() {
         let rest: Vec<&str> = rest.iter().map(|(field, _)| field.as_str()).collect();
         let and = if rest.is_empty() { "" } else { " and " };
-        let _ = write!(failure.message, ", all with {}{and}{last}", rest.join(", "));
+        told += &format!(", all with {}{and}{last}", rest.join(", "));
     }
     for (field, count) in some {
-        let _ = write!(failure.message, ", {count} with {field}");
+        told += &format!(", {count} with {field}");
     }
+    failure.message.push(&told);
     failure
 }
 

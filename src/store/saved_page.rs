@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::directory;
-use crate::model::Name;
+use crate::model::{Line, Name};
 
 /// What is kept of a page, in bytes; the rest is cut off.
 pub const LARGEST: usize = 4 << 20;
@@ -42,12 +42,12 @@ pub struct About {
     /// When.
     pub fetched_at: Timestamp,
     /// What was wrong with it.
-    pub error: String,
+    pub error: Line,
 }
 
 impl About {
     /// Of a page that was found at `url`.
-    pub fn new(content_type: Option<String>, mut url: Url, fetched_at: Timestamp, error: String) -> Self {
+    pub fn new(content_type: Option<String>, mut url: Url, fetched_at: Timestamp, error: Line) -> Self {
         url.set_query(None);
         url.set_fragment(None);
         // both fail only for URLs that can have neither

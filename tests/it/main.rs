@@ -20,6 +20,7 @@ mod ends;
 mod enrich;
 mod fetch;
 mod few_files;
+mod hostile_text;
 mod names;
 mod new;
 mod pages;

@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     delivery::stdout::{End, Written},
+    model::line::escaped_json,
     store::Settled,
 };
 
@@ -12,7 +13,7 @@ impl DeliveryActor {
         let Some(courier) = &mut self.courier else { return };
         courier.writing(Instant::now());
         self.busy = true;
-        let lines = self.leases.waiting().map(|item| item.json.clone() + "\n").collect();
+        let lines = self.leases.waiting().map(|item| escaped_json(&item.json).into_owned() + "\n").collect();
         let writing = self.stdout.write(&self.destination.name, lines);
         self.withdraw = Some(Box::new(writing.withdraw()));
         ctx.spawn(writing.done().into_actor(self).map(|written, actor, ctx| {
@@ -29,7 +30,8 @@ impl DeliveryActor {
         let failed = match end {
             End::Done | End::Withdrawn => None,
             End::Failed(error) => {
-                let problem = Problem { kind: ErrorKind::ClosedEarly, message: format!("standard output: {error}") };
+                let problem =
+                    Problem { kind: ErrorKind::ClosedEarly, message: format!("standard output: {error}").into() };
                 Some(courier.not_written(problem, now, wall, &mut self.rng))
             }
         };
@@ -47,7 +49,8 @@ impl DeliveryActor {
     pub(super) fn settled(&mut self, ended: &[Settled]) {
         let settled: Vec<Queued> = self.out.drain(..ended.len().min(self.out.len())).collect();
         if !settled.is_empty() {
-            self.stdout.settled(&self.destination.name, settled.iter().map(|item| item.json.as_str()));
+            let lines: Vec<_> = settled.iter().map(|item| escaped_json(&item.json)).collect();
+            self.stdout.settled(&self.destination.name, lines.iter().map(AsRef::as_ref));
         }
     }
 }

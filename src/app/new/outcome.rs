@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 use url::Url;
 
 use crate::{
-    model::{ErrorKind, Item, Name},
+    model::{ErrorKind, Item, Line, Name},
     page::discover::Found,
 };
 
@@ -71,7 +71,7 @@ pub struct Candidate {
     /// Why it is none.
     pub error_kind: Option<ErrorKind>,
     /// The same in words.
-    pub message: Option<String>,
+    pub message: Option<Line>,
 }
 
 /// What a feed is worth.

@@ -190,7 +190,7 @@ fn run(steps: Vec<Step>) {
                 let destination = ["one", "two"][*destination];
                 let refusal = |nth: usize| DeliveryError {
                     kind: ErrorKind::Http(400),
-                    message: format!("refused {nth}"),
+                    message: format!("refused {nth}").into(),
                     at: second(model.clock),
                 };
                 let leased = bench.lease(destination).into_iter().take(*count).enumerate();
