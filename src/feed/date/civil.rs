@@ -19,6 +19,8 @@ pub(super) struct Civil {
     pub(super) offset: Option<i64>,
     /// The zone has a name that is not known.
     pub(super) unknown_zone: bool,
+    /// A digit too many was left out.
+    pub(super) mended: bool,
 }
 
 impl Civil {
@@ -36,7 +38,8 @@ impl Civil {
     }
 
     pub(super) fn flaw(&self) -> Option<Flaw> {
-        let carried = self.day > days(self.year, self.month + 1) - days(self.year, self.month)
+        let carried = self.mended
+            || self.day > days(self.year, self.month + 1) - days(self.year, self.month)
             || self.hour > 24
             || (self.hour == 24 && self.minute + self.second > 0)
             || self.minute > 59

@@ -25,6 +25,15 @@ const STEMS: [&str; 12] = [
     "dec dic déc dez des gru ara дек гру δεκ",
 ];
 
+/// The weekday that a lowercase English word names: 0 is Monday.
+pub(super) fn weekday(word: &str) -> Option<i64> {
+    const DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
+    let found = DAYS.iter().position(|day| word.len() >= 3 && day.starts_with(word));
+    found
+        .or_else(|| ["tues", "thur", "thurs"].iter().position(|day| *day == word).map(|n| [1, 3, 3][n]))
+        .map(|n| n as i64)
+}
+
 /// Seconds east of Greenwich for a zone's lowercase name.
 pub(super) fn zone(name: &str, region: Region) -> Option<i64> {
     let minutes = match (name, region) {

@@ -52,7 +52,7 @@ pub(super) fn rfc_3339(bytes: &[u8]) -> Option<Civil> {
         b"Z" => 0,
         zone => offset(zone)?,
     };
-    Some(Civil { year, month, day, hour, minute, second, nano, offset: Some(offset), unknown_zone: false })
+    Some(Civil { year, month, day, hour, minute, second, nano, offset: Some(offset), ..Civil::default() })
 }
 
 fn pair(bytes: &[u8]) -> Option<(i64, &[u8])> {
@@ -65,6 +65,24 @@ fn digits(bytes: &[u8], most: usize) -> Option<(i64, &[u8])> {
     let len = bytes.iter().take(most).take_while(|b| b.is_ascii_digit()).count();
     let value = bytes[..len].iter().fold(0, |n, b| n * 10 + i64::from(b - b'0'));
     (len > 0).then_some((value, &bytes[len..]))
+}
+
+/// A whole run of digits, never the start of a longer one.
+fn run(bytes: &[u8]) -> Option<(i64, &[u8])> {
+    let (value, rest) = digits(bytes, LONGEST_RUN)?;
+    (!rest.first().is_some_and(u8::is_ascii_digit)).then_some((value, rest))
+}
+
+/// Digits in a row that may mean something: a date and a time without signs between their fields.
+const LONGEST_RUN: usize = 14;
+
+/// The digits of a field that are left without zeros before them: `018` has two. Years of four digits keep theirs.
+fn significant(value: i64, len: usize) -> usize {
+    match len {
+        3 if value < 100 => 2,
+        5 if value < 10_000 => 4,
+        len => len,
+    }
 }
 
 /// A zone's name that is known.
@@ -153,6 +171,10 @@ struct Loose {
 #[derive(Default)]
 struct Scan {
     region: Region,
+    /// 0 is Monday.
+    weekday: Option<i64>,
+    /// Three digits where a day should stand.
+    garbled_day: Option<i64>,
     year: Option<i64>,
     month: Option<i64>,
     day: Option<i64>,
@@ -174,25 +196,23 @@ impl Scan {
     fn number(&mut self, rest: &str, at: usize) -> Option<usize> {
         let bytes = rest.as_bytes();
         let len = bytes.iter().take_while(|b| b.is_ascii_digit()).count();
-        if len > 14 {
-            return None;
-        }
-        let (value, after) = digits(bytes, len)?;
+        let (value, after) = run(bytes)?;
         let next = rest[len..].chars().next();
+        let kept = significant(value, len);
         let dated = self.year.is_some() || self.month.is_some();
         if let Some(used) = next.and_then(|next| self.counted(value, next)) {
             return Some(len + used);
         }
-        if len <= 2 && self.clock.is_none() && matches!(after, [b':', b'0'..=b'9', ..]) {
-            return Some(self.clock(bytes));
+        if kept <= 3 && self.clock.is_none() && matches!(after, [b':', b'0'..=b'9', ..]) {
+            return self.clock(bytes);
         }
-        if len <= 2 && self.clock.is_none() && matches!(after, [b'h' | b'H', b'0'..=b'9', ..]) {
-            let (minute, end) = digits(&after[1..], 2)?;
+        if kept <= 2 && self.clock.is_none() && matches!(after, [b'h' | b'H', b'0'..=b'9', ..]) {
+            let (minute, end) = run(&after[1..])?;
             self.clock = Some((value, minute, 0, 0));
             return Some(bytes.len() - end.len());
         }
         // `3 p.m.`
-        if len <= 2 && self.clock.is_none() && meridiem(rest[len..].trim_start()).is_some() {
+        if kept <= 2 && self.clock.is_none() && meridiem(rest[len..].trim_start()).is_some() {
             self.clock = Some((value, 0, 0, 0));
             return Some(len);
         }
@@ -231,7 +251,7 @@ impl Scan {
                 _ => {}
             }
         }
-        self.loose.push(Loose { value, len });
+        self.loose.push(Loose { value, len: kept });
         self.signs.push(self.sign);
         self.sign = ' ';
         Some(len)
@@ -270,6 +290,9 @@ impl Scan {
                 [b'-', d @ b'1'..=b'7', tail @ ..] | [d @ b'1'..=b'7', tail @ ..] => (i64::from(d - b'0'), tail),
                 _ => (1, after),
             };
+            if after.first().is_some_and(u8::is_ascii_digit) {
+                return None;
+            }
             // the week with the 4th of January is the first
             let fourth = civil::days(year, 1) + 3;
             self.since_new_year(
@@ -281,16 +304,18 @@ impl Scan {
         if !matches!(sign, b'-' | b'/' | b'.') {
             return None;
         }
-        let (second, after) = digits(after, 3)?;
-        match rest.len() - after.len() - 1 {
-            3 => self.ordinal(year, second),
-            _ => {
+        let (second, after) = run(after)?;
+        let len = rest.len() - after.len() - 1;
+        let day = after.strip_prefix(&[sign]).and_then(run);
+        match (len, day) {
+            (1 | 2, None) => (self.year, self.month) = (Some(year), Some(second)),
+            (3, None) => self.ordinal(year, second),
+            (_, Some((day, after))) if significant(second, len) <= 2 => {
                 (self.year, self.month) = (Some(year), Some(second));
-                if let Some((day, after)) = after.strip_prefix(&[sign]).and_then(|after| digits(after, 2)) {
-                    self.day = Some(day);
-                    return Some(rest.len() - after.len());
-                }
+                self.take_day(day);
+                return Some(rest.len() - after.len());
             }
+            _ => return None,
         }
         Some(rest.len() - after.len())
     }
@@ -313,12 +338,14 @@ impl Scan {
         (self.year, self.month, self.day) = (Some(year), Some(month), Some(at - civil::days(year, month) + 1));
     }
 
-    fn clock(&mut self, bytes: &[u8]) -> usize {
+    /// Hours, minutes and seconds, of up to three digits each: those beyond their range are carried over.
+    fn clock(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut parts = [0i64; 3];
         let mut rest = bytes;
         for (n, part) in parts.iter_mut().enumerate() {
             let from = if n == 0 { Some(rest) } else { rest.strip_prefix(b":") };
-            let Some((value, after)) = from.and_then(|from| digits(from, 2)) else { break };
+            let Some(from) = from.filter(|from| from.first().is_some_and(u8::is_ascii_digit)) else { break };
+            let (value, after) = run(from).filter(|(value, _)| *value < 1000)?;
             (*part, rest) = (value, after);
         }
         let mut nano = 0;
@@ -328,7 +355,16 @@ impl Scan {
             (nano, rest) = fraction(after);
         }
         self.clock = Some((parts[0], parts[1], parts[2], nano));
-        bytes.len() - rest.len()
+        Some(bytes.len() - rest.len())
+    }
+
+    /// A day as written; one of three digits may be a day with a digit too many.
+    fn take_day(&mut self, day: i64) {
+        if (100..1000).contains(&day) {
+            self.garbled_day = Some(day);
+        } else {
+            self.day = Some(day);
+        }
     }
 
     /// What follows a sign behind the clock: an offset, or the day of a date that comes second.
@@ -337,8 +373,8 @@ impl Scan {
         let len = bytes.iter().take_while(|b| b.is_ascii_digit()).count();
         // longer ones are no offset
         let (hours, minutes, used) = match (len, digits(bytes, len.min(4))) {
-            (1 | 2, Some((hours, [b':', tail @ ..]))) => match pair(tail) {
-                Some((minutes, _)) => (hours, minutes, len + 3),
+            (1 | 2, Some((hours, [b':', tail @ ..]))) => match run(tail).filter(|(minutes, _)| *minutes < 100) {
+                Some((minutes, after)) => (hours, minutes, bytes.len() - after.len()),
                 None => (hours, 0, len + 1),
             },
             (1 | 2, Some((hours, _))) => (hours, 0, len),
@@ -367,6 +403,7 @@ impl Scan {
             }
             _ => {}
         }
+        self.weekday = self.weekday.or_else(|| names::weekday(&lower));
         if let Some(offset) = self.zone(&lower) {
             if self.offset.is_none() {
                 self.offset = Some(offset);
@@ -393,6 +430,9 @@ impl Scan {
             return Some(Civil { year: 1970, month: 1, day: 1, second: seconds, offset: Some(0), ..Civil::default() });
         }
         self.place();
+        if let Some(garbled) = self.garbled_day {
+            self.day = Some(self.mended_day(garbled)?);
+        }
         let (mut hour, minute, second, nano) = self.clock.unwrap_or_default();
         match self.afternoon {
             Some(true) if hour < 12 => hour += 12,
@@ -409,7 +449,23 @@ impl Scan {
             nano,
             offset: self.offset,
             unknown_zone: self.unknown_zone,
+            mended: self.garbled_day.is_some(),
         })
+    }
+
+    /// The day without the digit too many, where the weekday leaves one choice.
+    fn mended_day(&self, garbled: i64) -> Option<i64> {
+        let (year, month, weekday) = (self.year?, self.month.filter(|month| (1..=12).contains(month))?, self.weekday?);
+        let length = civil::days(year, month + 1) - civil::days(year, month);
+        let mut days = vec![garbled / 10, garbled / 100 * 10 + garbled % 10, garbled % 100];
+        days.dedup();
+        days.retain(|&day| {
+            (1..=length).contains(&day) && civil::weekday(civil::days(year, month) + day - 1) == weekday
+        });
+        match days[..] {
+            [day] => Some(day),
+            _ => None,
+        }
     }
 
     /// Gives the loose numbers their places.
@@ -432,8 +488,16 @@ impl Scan {
             }
             return;
         }
+        // beside a whole year, three digits are none
+        // a year that is far too long is one all the same
+        let alone = loose.len() <= 1 || loose.iter().any(|number| number.len > 4);
+        let has_year = self.year.is_some() || loose.iter().any(|number| number.len == 4);
         for number in loose {
-            if number.len >= 3 && self.year.is_none() {
+            if number.len == 3 && has_year {
+                if self.month.is_some() && self.day.is_none() {
+                    self.garbled_day = self.garbled_day.or(Some(number.value));
+                }
+            } else if number.len >= 3 && self.year.is_none() {
                 self.year = Some(century(number));
             } else if number.len <= 2 && self.month.is_some() && self.day.is_none() {
                 self.day = Some(number.value);
@@ -441,7 +505,7 @@ impl Scan {
                 self.year = Some(century(number));
             }
         }
-        if self.month.is_none() && self.day.is_none() && self.clock.is_none() && self.year.is_some() {
+        if alone && self.month.is_none() && self.day.is_none() && self.clock.is_none() && self.year.is_some() {
             // a year alone
             self.month = Some(1);
         }

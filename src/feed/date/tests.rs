@@ -161,6 +161,39 @@ fn what_cannot_be_meant_is_no_date() {
 }
 
 #[test]
+fn a_longer_run_of_digits_is_never_cut_to_fit_a_field() {
+    check(&[
+        ("Thu, 18 Jun 2015 01:25:025 GMT", "2015-06-18T01:25:25Z"),
+        ("Thu, 018 Jun 2015 01:25:25 GMT", "2015-06-18T01:25:25Z"),
+        ("Thu, 18 Jun 02015 01:025:25 GMT", "2015-06-18T01:25:25Z"),
+        ("2015-06-018 001:25:25", "2015-06-18T01:25:25Z"),
+        ("2015-006-18T01:25:25Z", "2015-06-18T01:25:25Z"),
+        ("18 Jun 2015 01:25:25 +01:000", "2015-06-18T00:25:25Z"),
+        ("18 juin 2015 10h030", "2015-06-18T10:30:00Z"),
+        // eleven or eighteen, and both are Thursdays
+        ("Thu, 118 Jun 2015 01:25:25 GMT", "none"),
+        ("118 Jun 2015", "none"),
+        ("118 Jun 2015 01:25:25 GMT", "none"),
+        ("2015-06-118", "none"),
+        ("2015-12-310T10:00:00Z", "none"),
+        ("2015-1234", "none"),
+        ("2015-W01-15", "none"),
+        ("Jun 118, 2015", "none"),
+        // of 12, 15 and 25 one is a Friday
+        ("Fri, 125 Jun 2015 01:25:25 GMT", "2015-06-12T01:25:25Z"),
+        ("Fri, 2015-06-125", "2015-06-12T00:00:00Z"),
+        ("18 Jun 2015 01:25:4225", "none"),
+        // a counter from 1900
+        ("5 Jun 102", "2002-06-05T00:00:00Z"),
+    ]);
+    let flaw = |text| examine(text, Region::Unknown).flaw;
+    assert_eq!(flaw("Thu, 118 Jun 2015 01:25:25 GMT"), Some(Flaw::Unreadable));
+    assert_eq!(flaw("Fri, 125 Jun 2015 01:25:25 GMT"), Some(Flaw::Overflow));
+    assert_eq!(flaw("18 Jun 2015 01:25:125"), Some(Flaw::Overflow));
+    assert_eq!(flaw("Thu, 018 Jun 2015 01:25:025 GMT"), None);
+}
+
+#[test]
 fn fields_beyond_their_range_are_carried_over_and_said_to_be() {
     for (text, due) in [
         ("2003-07-01T25:51:30-0500", "2003-07-02T06:51:30Z"),
