@@ -13,27 +13,48 @@ pub fn escaped(text: &str, limit: usize) -> String {
     let mut out = Cut::new(limit);
     let mut rest = text.trim();
     let mut line_start = true;
+    let mut in_url = false;
     while let Some(c) = rest.chars().next() {
         // a backslash within an address would break it, and nothing in an address is markup
         if let Some(end) = url_end(rest) {
             push_url(&mut out, &rest[..end]);
             rest = &rest[end..];
-            line_start = false;
+            (line_start, in_url) = (false, true);
             continue;
         }
         let after = &rest[c.len_utf8()..];
+        let escaped = escape(c, after, line_start) || (matches!(c, '.' | ')') && line_start_number(&text, rest));
+        in_url &= !ends_url(c) && (c != '<' || escaped);
+        if escaped && in_url {
+            // Discord would take the backslash for a part of the address
+            out.push(&[' ']);
+            in_url = false;
+        }
         match c {
             '@' if is_broadcast(after) => out.push(&['@', ZERO_WIDTH_SPACE]),
-            '<' if after.starts_with(['@', '#', ':', 'a', 't', '/', 'i']) => out.push(&['\\', '<']),
-            '\\' | '*' | '_' | '~' | '|' | '`' | '[' | ']' => out.push(&['\\', c]),
-            '>' | '#' | '-' | '+' if line_start => out.push(&['\\', c]),
-            '.' | ')' if line_start_number(&text, rest) => out.push(&['\\', c]),
+            c if escaped => out.push(&['\\', c]),
             c => out.push(&[c]),
         }
         line_start = c == '\n' || (line_start && c == ' ');
         rest = after;
     }
     out.finish()
+}
+
+/// Whether a character needs a backslash before it, numbers of lists apart.
+fn escape(c: char, after: &str, line_start: bool) -> bool {
+    match c {
+        // mentions, emoji, times, commands, sounds and guild links
+        '<' => after.starts_with(['@', '#', ':', 'a', 't', '/', 'i', 's']),
+        '\\' | '*' | '_' | '~' | '|' | '`' | '[' | ']' => true,
+        '>' | '#' | '-' | '+' => line_start,
+        _ => false,
+    }
+}
+
+/// Whether an address ends before the character, as Discord has it.
+fn ends_url(c: char) -> bool {
+    c.is_whitespace() || c == '\u{feff}'
 }
 
 /// Text that Discord renders as it is (author, footer), of at most `limit` code points.
@@ -75,7 +96,7 @@ fn url_end(text: &str) -> Option<usize> {
     if !text.starts_with("https://") && !text.starts_with("http://") {
         return None;
     }
-    let ends = |c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"' | '|' | '`' | '\\' | '[' | ']');
+    let ends = |c: char| ends_url(c) || matches!(c, '<' | '>' | '"' | '|' | '`' | '\\' | '[' | ']');
     Some(text.find(ends).unwrap_or(text.len()))
 }
 
@@ -154,12 +175,15 @@ mod tests {
         for (text, shown) in [
             ("plain text, 1 < 2 & 3", "plain text, 1 < 2 & 3"),
             ("**bold** _it_ ~~s~~ ||sp|| `code`", r"\*\*bold\*\* \_it\_ \~\~s\~\~ \|\|sp\|\| \`code\`"),
-            ("[https://bank.example](https://evil.example)", r"\[https://bank.example\](https://evil.example)"),
+            ("[https://bank.example](https://evil.example)", r"\[https://bank.example \](https://evil.example)"),
             ("> quote\n# head\n-# small\n- list\n+ list", "\\> quote\n\\# head\n\\-# small\n\\- list\n\\+ list"),
             ("1. first\n12) twelfth\n3.5 is no list", "1\\. first\n12\\) twelfth\n3.5 is no list"),
             ("a - b > c # d", "a - b > c # d"),
             ("see https://a.example/x_y_z*?q=1_2 now_", r"see https://a.example/x_y_z*?q=1_2 now\_"),
             ("back\\slash", r"back\\slash"),
+            ("https://x.example/y*a\u{feff}*b*", "https://x.example/y*a\u{feff}\\*b\\*"),
+            (r#"https://x.example/"*b* *c*"#, r#"https://x.example/" \*b\* \*c\*"#),
+            ("https://x.example/y<*b*", r"https://x.example/y<\*b\*"),
             ("tab\tnul\u{0} bidi\u{202e}x\u{2069}", "tab nul bidix"),
             ("  trimmed \n", "trimmed"),
         ] {
@@ -176,6 +200,10 @@ mod tests {
                 "<@123> <@!1> <@&5> <#9> <:n:1> <a:n:1> <t:1:R> </cmd:1> <id:guide>",
                 r"\<@123> \<@!1> \<@&5> \<#9> \<:n:1> \<a:n:1> \<t:1:R> \</cmd:1> \<id:guide>",
             ),
+            ("https://x.example/y<@1>", r"https://x.example/y \<@1>"),
+            ("https://x.example/y\u{feff}<@1>", "https://x.example/y\u{feff}\\<@1>"),
+            ("https://x.example/\"<@1><@2>", "https://x.example/\" \\<@1>\\<@2>"),
+            ("<sound:1:2>", r"\<sound:1:2>"),
             ("https://x.example/@everyone", "https://x.example/%40everyone"),
             ("mail me@example.com", "mail me@example.com"),
         ] {

@@ -22,8 +22,12 @@ const GOSSIP: Duration = Duration::from_millis(250);
 static USER_AGENT: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"^DiscordBot \(https?://[^\s,()]+, [0-9A-Za-z.+-]+\)( .*)?$").unwrap());
 /// What Discord shows as a mention or as markup of its own.
-static MENTION: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"@everyone|@here|<(@[!&]?|#)(\d+)>|<a?:\w+:\d+>|</[^<>\n]+:\d+>|<id:\w+>").unwrap());
+static MENTION: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"@everyone|@here|<(@[!&]?|#)(\d+)>|<a?:\w+:\d+>|</[^<>\n]+:\d+>|<id:\w+>|<sound:\d+:\d+>").unwrap()
+});
+
+/// An address up to where Discord ends it: white space, U+FEFF among it, or `<`.
+static OPEN_URL: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"https?://[^\s\u{feff}<]+$").unwrap());
 
 /// Judges a request by its head, before anything is answered.
 pub(super) fn judge_head(state: &mut State, index: usize, target: &Target) {
@@ -137,8 +141,10 @@ fn mentions<'a>(text: &'a str, allowed: &Value) -> Vec<&'a str> {
     let found = MENTION.captures_iter(text).filter(|found| {
         let whole = found.get(0).expect("the whole match");
         // an escape that is escaped itself does not escape
-        let escapes = text[..whole.start()].bytes().rev().take_while(|&byte| byte == b'\\').count();
-        let escaped = whole.as_str().starts_with('<') && escapes % 2 == 1;
+        let before = &text[..whole.start()];
+        let escapes = before.bytes().rev().take_while(|&byte| byte == b'\\').count();
+        // a backslash within an address belongs to it
+        let escaped = whole.as_str().starts_with('<') && escapes % 2 == 1 && !OPEN_URL.is_match(before);
         !escaped && !found.get(2).is_some_and(|id| by_name(id.as_str()))
     });
     found.map(|found| found.get(0).expect("the whole match").as_str()).collect()
@@ -157,6 +163,9 @@ mod tests {
         assert_eq!(mentions(r"\<@123> but \\<@&124>", &none), ["<@&124>"]);
         assert_eq!(mentions("@\u{200b}everyone, a <b> and <@home>", &none), [""; 0]);
         assert_eq!(mentions("<@&77> <@&78>", &json!({"parse": [], "roles": ["77"]})), ["<@&78>"]);
+        assert_eq!(mentions(r"https://x.example/y\<@1>", &none), ["<@1>"]);
+        assert_eq!(mentions("https://x.example/y \\<@1> https://x.example/\u{feff}\\<@2>", &none), [""; 0]);
+        assert_eq!(mentions(r"<sound:1:2> \<sound:3:4>", &none), ["<sound:1:2>"]);
         assert_eq!(mentions("<:smile:12> </kick:34> <id:guide>", &none), ["<:smile:12>", "</kick:34>", "<id:guide>"]);
     }
 
