@@ -5,12 +5,13 @@
 //! borrows where the bytes already are UTF-8; [`read`] finds the entries; [`Entry::facts`] tells what
 //! identity needs to know; [`Entry::item`] reads the rest of one entry. [`parse`] does all of it at once.
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{borrow::Cow, fmt, rc::Rc, time::Duration};
 
 use encoding_rs::Encoding;
 use serde::{Serialize, Serializer};
 use url::Url;
 
+use budget::Budget;
 pub use recall::Span;
 
 use crate::{
@@ -19,6 +20,7 @@ use crate::{
 };
 
 mod attribute;
+pub(crate) mod budget;
 mod construct;
 pub mod date;
 pub(crate) mod detect;
@@ -31,13 +33,14 @@ pub(crate) mod link;
 mod markup;
 mod media;
 mod names;
+pub(crate) mod picture;
 mod recall;
 pub(crate) mod text;
 mod xml;
 
 /// Changes whenever the same bytes may give other ids, links or dates than before: what was remembered of a
 /// document is then not to be relied on.
-pub const PARSER_VERSION: u32 = 3;
+pub const PARSER_VERSION: u32 = 4;
 
 /// What is known of a document beside its bytes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -135,6 +138,10 @@ pub enum Warning {
     OddDate,
     /// A date in a zone whose name is not known, read as UTC.
     UnknownZone,
+    /// A base that is too long to be joined to every link.
+    LongBase,
+    /// A link that its base makes too long.
+    LongLink,
 }
 
 impl Warning {
@@ -149,8 +156,10 @@ impl Warning {
             Self::TooManyEntries => "it has more than 5000 entries; only the newest by its order were read",
             Self::AbsurdDate => "a date that cannot be meant was left out",
             Self::UnknownDate => "a date that could not be read was left out",
-            Self::OddDate => "a date has a field beyond its range, which was carried over",
+            Self::OddDate => "a date has a field beyond its range, which was carried over or corrected",
             Self::UnknownZone => "a date names a time zone that is not known, and was read as UTC",
+            Self::LongBase => "a base of its links is longer than 2 KiB and was ignored",
+            Self::LongLink => "a link that its base makes longer than 2 KiB was left out",
         }
     }
 }
@@ -166,6 +175,8 @@ impl fmt::Display for Warning {
             Self::UnknownDate => "unknown_date",
             Self::OddDate => "odd_date",
             Self::UnknownZone => "unknown_zone",
+            Self::LongBase => "long_base",
+            Self::LongLink => "long_link",
         })
     }
 }
@@ -262,8 +273,7 @@ fn read_with<'t>(text: &'t Text<'_>, hints: &Hints<'_>, known: Option<&[Span]>) 
     };
     document.encoding = text.encoding;
     document.warnings.extend_from_slice(&text.warnings);
-    document.warnings.sort_unstable();
-    document.warnings.dedup();
+    document.complete_warnings();
     Ok(document)
 }
 
@@ -284,6 +294,17 @@ pub struct Document<'t> {
     pub entries: Vec<Entry<'t>>,
     /// Each once.
     pub warnings: Vec<Warning>,
+    budget: Rc<Budget>,
+}
+
+impl Document<'_> {
+    /// Takes up what was met while entries were read into items.
+    pub fn complete_warnings(&mut self) {
+        self.warnings.extend(self.budget.met_long_base().then_some(Warning::LongBase));
+        self.warnings.extend(self.budget.met_long_link().then_some(Warning::LongLink));
+        self.warnings.sort_unstable();
+        self.warnings.dedup();
+    }
 }
 
 /// One entry, read as far as its identity.
@@ -324,25 +345,26 @@ impl Entry<'_> {
         })
     }
 
-    /// The whole item, fit to be delivered, unless the entry was not read. Reads the entry's content, which is the costly part.
+    /// The whole item, as it is shown and delivered, unless the entry was not read. Reads the entry's content, which
+    /// is the costly part.
     ///
-    /// Where the document leaves the link out, it is taken from where one may stand beside it (FeedBurner's
-    /// original link, `rdf:about`, at last the enclosure), and a missing title likewise (`media:title`).
-    pub fn item(&self) -> Option<Item> {
+    /// Where the document leaves the link out, it is taken from where one may stand beside it (`rdf:about`), and a
+    /// missing title likewise (`media:title`).
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] where the items of the document come to more than it says.
+    pub fn item(&self) -> Result<Option<Item>, Error> {
         match &self.content {
-            Content::Known(_) => None,
-            Content::Markup(markup) => Some(markup.best()),
-            Content::Ready(item) => Some(Item::clone(item)),
+            Content::Known(_) => Ok(None),
+            Content::Markup(markup) => markup.item().map(Some),
+            Content::Ready(item) => Ok(Some(Item::clone(item))),
         }
     }
 
-    /// The item as the document has it: a link or title that is missing is not taken from a field meant for
-    /// something else, such as the enclosure.
-    fn into_item(self) -> Option<Item> {
+    fn into_item(self) -> Result<Option<Item>, Error> {
         match self.content {
-            Content::Known(_) => None,
-            Content::Markup(markup) => Some(markup.item()),
-            Content::Ready(item) => Some(*item),
+            Content::Ready(item) => Ok(Some(*item)),
+            Content::Known(_) | Content::Markup(_) => self.item(),
         }
     }
 }
@@ -373,14 +395,17 @@ pub struct OwnedDocument {
 /// Those of [`decode`] and [`read`].
 pub fn parse(bytes: &[u8], hints: &Hints<'_>) -> Result<OwnedDocument, Error> {
     let text = decode(bytes, hints)?;
-    let document = read_with(&text, hints, None)?;
+    let mut document = read_with(&text, hints, None)?;
+    let entries = std::mem::take(&mut document.entries);
+    let items = entries.into_iter().filter_map(|entry| entry.into_item().transpose()).collect::<Result<_, _>>()?;
+    document.complete_warnings();
     Ok(OwnedDocument {
         format: document.format,
         encoding: document.encoding.to_ascii_lowercase(),
         title: document.title,
         link: document.link,
         update_period: document.update_period,
-        items: document.entries.into_iter().filter_map(Entry::into_item).collect(),
+        items,
         warnings: document.warnings,
     })
 }

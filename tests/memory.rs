@@ -7,14 +7,24 @@ use std::{
     borrow::Cow,
     env, fs,
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use encoding_rs::{WINDOWS_1251, WINDOWS_1252};
-use kawaraban::feed::{self, Hints};
+use kawaraban::{
+    feed::{self, Hints},
+    page::{Given, article, rules::Enrich},
+};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
+
+/// The counts are the whole program's: one test at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The most that `read` takes at once, in bytes.
 fn peak(read: impl FnOnce()) -> usize {
@@ -28,7 +38,7 @@ fn peak(read: impl FnOnce()) -> usize {
 fn poll(bytes: &[u8]) {
     let Ok(text) = feed::decode(bytes, &Hints::default()) else { return };
     let Ok(document) = feed::read(&text, &Hints::default()) else { return };
-    document.entries.iter().filter_map(feed::Entry::item).for_each(drop);
+    document.entries.iter().filter_map(|entry| entry.item().ok().flatten()).for_each(drop);
 }
 
 /// What a document may take that holds next to nothing.
@@ -50,8 +60,120 @@ fn check(name: &str, bytes: &[u8]) {
     assert!(whole <= 3 * size + copy + LEAST, "{name}: {whole} bytes for all of {}", bytes.len());
 }
 
+/// What 4,900 items take that say next to nothing, and what may be derived of any document, in bytes.
+const ALLOWANCE: usize = 8 << 20;
+
+/// Documents whose shared values would fill the memory if each item had its own copy.
+fn multiplying() -> Vec<(&'static str, String)> {
+    let path = "x".repeat(1_900);
+    let atom = |attributes: &str, head: &str, entries: String| {
+        format!("<feed xmlns=\"http://www.w3.org/2005/Atom\" {attributes}>{head}{entries}</feed>")
+    };
+    let json = |head: &str, item: &str| {
+        let items = vec![item; 4_900].join(",");
+        format!(r#"{{"version":"https://jsonfeed.org/version/1.1",{head}"items":[{items}]}}"#)
+    };
+    let entry = "<entry><id>a</id><link href=\"b\"/></entry>";
+    let author = format!("<author><name>{}</name></author>", "a".repeat(1_000));
+    let authors = vec![format!(r#"{{"name":"{}"}}"#, "a".repeat(40_000)); 50].join(",");
+    let tags = (10..90).map(|n| format!("\"{n}\"")).collect::<Vec<_>>().join(",");
+    let item = |inside: &str| format!("<rss version=\"2.0\"><channel>{}</channel></rss>", inside.repeat(4_900));
+    let images = "<enclosure url=\"a\"/>".repeat(60);
+    let words = "a,".repeat(400_000);
+    vec![
+        ("xml:base", atom(&format!("xml:base=\"http://e.org/{path}/\""), "", entry.repeat(4_900))),
+        (
+            "xml:base of 40 kB",
+            atom(&format!("xml:base=\"http://e.org/{}/\"", path.repeat(20)), "", entry.repeat(4_900)),
+        ),
+        (
+            "xml:base of each",
+            atom(
+                &format!("xml:base=\"http://e.org/{path}/\""),
+                "",
+                "<entry xml:base=\"c/\"><id>a</id></entry>".repeat(4_900),
+            ),
+        ),
+        ("authors of a feed", atom("", &author.repeat(20), entry.repeat(4_900))),
+        ("authors of a JSON Feed", json(&format!(r#""authors":[{authors}],"#), r#"{"id":"1","title":"t"}"#)),
+        ("tags", json("", &format!(r#"{{"id":"1","title":"t","tags":[{tags}]}}"#))),
+        (
+            "attachments",
+            json("", &format!(r#"{{"id":"1","title":"t","attachments":[{}]}}"#, vec![r#"{"url":"a"}"#; 55].join(","))),
+        ),
+        ("attached files", item(&format!("<item><title>t</title>{images}</item>"))),
+        (
+            "signs that grow",
+            item(&format!(
+                "<item><title>t</title><description type=\"text\"><![CDATA[{}]]></description></item>",
+                "&".repeat(500)
+            )),
+        ),
+        (
+            "keywords",
+            format!(
+                "<rss version=\"2.0\" xmlns:media=\"http://search.yahoo.com/mrss/\"><channel><item><title>t</title><media:keywords>{words}</media:keywords></item></channel></rss>"
+            ),
+        ),
+        (
+            "entities",
+            format!(
+                "<!DOCTYPE rss [<!ENTITY a \"{}\">]><rss version=\"2.0\"><channel>{}</channel></rss>",
+                "a".repeat(1_000),
+                "<item><title>&a;&a;&a;</title><guid>&a;</guid></item>".repeat(4_900)
+            ),
+        ),
+    ]
+}
+
+#[test]
+fn what_one_place_says_for_many_items_does_not_fill_the_memory() {
+    let _alone = alone();
+    let base = format!("http://e.org/{}/", "x".repeat(1_900)).parse().unwrap();
+    for (name, document) in multiplying() {
+        for base in [None, Some(&base)] {
+            let hints = Hints { base, ..Hints::default() };
+            let whole = peak(|| drop(feed::parse(document.as_bytes(), &hints)));
+            println!("{name:40} {:9} {:.2}", document.len(), whole as f64 / document.len() as f64);
+            // what is kept of each item, what is derived, and one copy on the way
+            assert!(whole <= 5 * document.len() + ALLOWANCE, "{name}: {whole} bytes for {}", document.len());
+        }
+    }
+    let rules = Enrich {
+        timeout: None,
+        verify_image: false,
+        image: None,
+        summary: None,
+        author: None,
+        published: None,
+        video: None,
+    };
+    let url = "https://news.example/a".parse().unwrap();
+    let references = vec![r##"{"@id":"#a"}"##; 2_000].join(",");
+    let name = "a".repeat(400_000);
+    for page in [
+        (0..60_000).map(|n| format!("<meta name=author content='Ann {n}'>")).collect::<String>(),
+        format!(
+            r##"<script type="application/ld+json">[{{"@type":"Article","author":[{references}],"image":[{references}]}},{{"@id":"#a","name":"{name}","url":"{name}"}}]</script>"##
+        ),
+    ] {
+        let given = Given {
+            content_type: None,
+            encoding: None,
+            url: &url,
+            may_be_empty: true,
+            before: None,
+            expired: &|| false,
+        };
+        let taken = peak(|| drop(article::read(page.as_bytes(), &rules, &given)));
+        println!("{:40} {:9} {:.2}", "a page", page.len(), taken as f64 / page.len() as f64);
+        assert!(taken <= 60 << 20, "{taken} bytes for {}", page.len());
+    }
+}
+
 #[test]
 fn reading_takes_at_most_three_times_the_document() {
+    let _alone = alone();
     let text = "Nobody had told them what to expect there, \u{2014} and so they went. Никто их не предупредил. ";
     let item = |n: usize, text: &str| {
         format!(

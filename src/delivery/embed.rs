@@ -8,7 +8,7 @@ use serde::Serialize;
 use url::Url;
 
 use super::markdown::{escaped, plain};
-use crate::store::Delivery;
+use crate::{model::Item, store::Delivery};
 
 const TITLE: usize = 256;
 const DESCRIPTION: usize = 4096;
@@ -66,7 +66,7 @@ pub fn message(delivery: &Delivery, color: Option<u32>) -> Message {
     let item = &delivery.item;
     let text =
         |text: &Option<String>, limit| text.as_deref().map(|text| escaped(text, limit)).filter(|text| !text.is_empty());
-    let url = item.link.as_deref().and_then(web_address);
+    let url = addresses(item).find_map(web_address);
     let mut title = text(&item.title, TITLE);
     let description = text(&item.summary, DESCRIPTION).filter(|description| title.as_ref() != Some(description));
     if title.is_none() {
@@ -85,6 +85,13 @@ pub fn message(delivery: &Delivery, color: Option<u32>) -> Message {
         image: item.image.as_deref().and_then(web_address).map(|url| Image { url }),
     };
     Message { embeds: [embed], allowed_mentions: AllowedMentions { parse: [] } }
+}
+
+/// Where an item may be read, the best first: FeedBurner's original in place of its own detour, the link, a file.
+fn addresses(item: &Item) -> impl Iterator<Item = &str> {
+    let original = item.extra.get("origLink").map(String::as_str);
+    let file = item.enclosures.first().map(|enclosure| enclosure.url.as_str());
+    [original, item.link.as_deref(), file].into_iter().flatten()
 }
 
 /// A test message.
@@ -144,7 +151,7 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
-    use crate::{model::Item, store::SourceRef};
+    use crate::store::SourceRef;
 
     fn delivery(item: Item) -> Delivery {
         Delivery {
@@ -157,6 +164,24 @@ mod tests {
 
     fn json(item: Item) -> serde_json::Value {
         serde_json::to_value(message(&delivery(item), None)).unwrap()
+    }
+
+    #[test]
+    fn an_item_is_read_at_its_original_address_its_link_or_its_file() {
+        let file = |url: &str| crate::model::Enclosure { url: url.into(), ..Default::default() };
+        let link = Some("https://proxy.example/1".to_owned());
+        let original = [("origLink".to_owned(), "https://news.example/1".to_owned())];
+        let enclosures = vec![file("https://news.example/1.mp3")];
+        let only_file = Item { enclosures: enclosures.clone(), ..Item::default() };
+        let linked = Item { link: link.clone(), enclosures, ..Item::default() };
+        let detour = Item { link, extra: original.into(), ..Item::default() };
+        for (item, due) in [
+            (only_file, "https://news.example/1.mp3"),
+            (linked, "https://proxy.example/1"),
+            (detour, "https://news.example/1"),
+        ] {
+            assert_eq!(json(item)["embeds"][0]["url"], due);
+        }
     }
 
     #[test]

@@ -41,24 +41,8 @@ fn kind(attributes: &str) -> Kind {
     }
 }
 
-/// A title as its element has it, on one line: tags out, references resolved once, as XML has them. What an
-/// author escaped twice, or hid from XML in CDATA, shows.
-pub(super) fn written_title<'t>(body: &'t str, attributes: &str, entities: &Entities) -> Cow<'t, str> {
-    let body = bounded(body);
-    if memchr::memchr2(b'<', b'&', body.as_bytes()).is_none() {
-        return text::fold(Cow::Borrowed(body));
-    }
-    let value = match kind(attributes) {
-        Kind::Xhtml if !text::is_cdata(body) => Cow::Owned(text::words(body, usize::MAX)),
-        Kind::Html => text::value(body, Tags::Keep, entities),
-        Kind::Xhtml | Kind::Text | Kind::Untold => text::value(body, Tags::Drop, entities),
-    };
-    let markup = kind(attributes) != Kind::Text && text::has_tags(&value);
-    text::fold(if markup { Cow::Owned(text::untagged(&value)) } else { value })
-}
-
-/// A title as people read it: plain text, on one line.
-pub(super) fn title<'t>(body: &'t str, attributes: &str, entities: &Entities) -> Cow<'t, str> {
+/// A title as people read it: plain text, on one line. Those of `rss` have their references often written twice.
+pub(super) fn title<'t>(body: &'t str, attributes: &str, entities: &Entities, rss: bool) -> Cow<'t, str> {
     let body = bounded(body);
     if memchr::memchr2(b'<', b'&', body.as_bytes()).is_none() {
         return text::fold(Cow::Borrowed(body));
@@ -72,7 +56,13 @@ pub(super) fn title<'t>(body: &'t str, attributes: &str, entities: &Entities) ->
             let value = text::value(body, Tags::Drop, entities);
             // CDATA hides its references from XML, so that they were meant for HTML
             let markup = text::has_tags(&value) || (text::is_cdata(body) && value.contains('&'));
-            if markup { Cow::Owned(text::words(&value, usize::MAX)) } else { value }
+            if markup {
+                Cow::Owned(text::words(&value, usize::MAX))
+            } else if rss {
+                text::decoded_again(value)
+            } else {
+                value
+            }
         }
     };
     text::fold(value)

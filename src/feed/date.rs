@@ -6,6 +6,8 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 
+pub use crate::model::item::UNSET;
+
 mod civil;
 mod names;
 mod scan;
@@ -95,9 +97,6 @@ const LONGEST: usize = 128;
 
 /// Years that a feed can mean: from the first full one of the Gregorian calendar on.
 const YEARS: std::ops::Range<i64> = 1583..2200;
-
-/// The first second of the year 1: the zero of several languages' clocks.
-pub const UNSET: Timestamp = Timestamp::constant(-62_135_596_800, 0);
 
 /// Whether a moment is one that a feed can mean.
 pub(crate) fn is_plausible(at: Timestamp) -> bool {

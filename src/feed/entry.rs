@@ -11,17 +11,22 @@ use jiff::Timestamp;
 use url::Url;
 
 use super::{
-    Format, Warning,
+    Error, Format, Warning,
     attribute::attribute,
-    construct::{author, child_text, html, title, written_title},
+    budget::{Base, Budget},
+    construct::{author, child_text, html, title},
     date::{self, Flaw, Region},
     entity::Entities,
     link::{absolute, absolute_value},
     media,
     names::Tag,
+    picture,
     text::{self, Tags},
 };
-use crate::{identity::Facts, model::Item};
+use crate::{
+    identity::Facts,
+    model::{Enclosure, Item, item::UNSET},
+};
 
 /// What all entries of a document share.
 #[derive(Debug)]
@@ -29,6 +34,8 @@ pub(super) struct Shared<'t> {
     pub(super) text: &'t str,
     pub(super) format: Cell<Format>,
     pub(super) entities: Entities,
+    /// What may be derived from the document.
+    pub(super) budget: Rc<Budget>,
     /// The elements of all entries, one entry after the other.
     pub(super) children: OnceCell<Vec<Child>>,
     /// Authors of the feed, who are those of an Atom entry without its own.
@@ -117,6 +124,8 @@ pub(super) struct Context<'a, 't> {
     pub(super) shared: &'a Rc<Shared<'t>>,
     pub(super) base: Option<Rc<Url>>,
     pub(super) region: Region,
+    /// Titles are those of RSS, whose references are often written twice.
+    pub(super) rss: bool,
 }
 
 impl<'t> Markup<'t> {
@@ -128,7 +137,7 @@ impl<'t> Markup<'t> {
         context: Context<'_, 't>,
         warnings: &mut Vec<Warning>,
     ) -> Self {
-        let Context { shared, base, region } = context;
+        let Context { shared, base, region, rss } = context;
         let text = shared.text;
         let entities = &shared.entities;
         let list = all.get(children.start as usize..children.end as usize).unwrap_or_default();
@@ -137,7 +146,7 @@ impl<'t> Markup<'t> {
 
         let id = each(Tag::Id).map(value).find(|id| !id.is_empty() && id.len() <= ID).map(text::fold);
         let id = id.or_else(|| rdf_about(attributes, entities));
-        let mut titles = each(Tag::Title).chain(each(Tag::DcTitle)).map(|e| title(e.body, e.attributes, entities));
+        let mut titles = each(Tag::Title).chain(each(Tag::DcTitle)).map(|e| title(e.body, e.attributes, entities, rss));
         let title = titles.find(|title| !title.is_empty());
         let mut unset = false;
         let mut moment = |tags: &[Tag]| {
@@ -156,7 +165,8 @@ impl<'t> Markup<'t> {
             _ => published,
         };
         let (published, updated) = (published.map(|(at, _)| at), updated.map(|(at, _)| at));
-        let link = link(each(Tag::Link), each(Tag::Id), base.as_deref(), entities);
+        let joined = Base { url: base.as_deref(), budget: &shared.budget };
+        let link = link(each(Tag::Link), each(Tag::Id), joined, entities);
         Self { shared: shared.clone(), base, attributes, children, id, link, title, published, updated, unset }
     }
 
@@ -189,22 +199,11 @@ impl<'t> Markup<'t> {
         text::value(raw, Tags::Drop, &self.shared.entities)
     }
 
-    /// The item as the document has it: its link and title as written, and even a date that says nothing.
-    pub(super) fn item(&self) -> Item {
-        let mut item = self.sound();
-        item.link = item.link.or_else(|| self.about().map(Cow::into_owned));
-        let titles = self.each(Tag::Title).chain(self.each(Tag::DcTitle));
-        let mut titles = titles.map(|e| written_title(e.body, e.attributes, &self.shared.entities));
-        item.title = titles.find(|title| !title.is_empty()).map(Cow::into_owned).or_else(|| self.other_title());
-        if self.unset && item.time().is_none() {
-            item.published = Some(date::UNSET);
-        }
-        item
-    }
-
-    /// The item, nothing made up.
-    fn sound(&self) -> Item {
-        let base = self.base.as_deref();
+    /// The item as it is shown and delivered: a link or title that the document leaves out is taken from where it may
+    /// stand too, and a date that says that nobody set one is kept as that.
+    pub(super) fn item(&self) -> Result<Item, Error> {
+        let budget = &*self.shared.budget;
+        let base = Base { url: self.base.as_deref(), budget };
         let content = self.first_html([Tag::Content]);
         let described = self.first_html([Tag::Summary, Tag::Description]);
         let described = described.or_else(|| self.first_html([Tag::MediaDescription, Tag::ItunesSummary]));
@@ -215,9 +214,9 @@ impl<'t> Markup<'t> {
         };
         let mut item = Item {
             id: self.id.as_deref().map(str::to_owned),
-            title: self.title.as_deref().map(str::to_owned),
-            link: self.link.as_deref().map(str::to_owned),
-            published: self.published,
+            title: self.title.as_deref().map(str::to_owned).or_else(|| self.other_title()),
+            link: self.link.clone().or_else(|| self.about()).map(Cow::into_owned),
+            published: self.published.or((self.unset && self.updated.is_none()).then_some(UNSET)),
             updated: self.updated,
             summary: summary.filter(|text| !text.is_empty()),
             ..Item::default()
@@ -226,37 +225,26 @@ impl<'t> Markup<'t> {
             self.take(element, &mut item, base);
         }
         if item.enclosures.is_empty() {
-            item.enclosures.extend(self.each(Tag::MediaContent).filter_map(|e| media::attached(&e, base)));
+            let attached = self.each(Tag::MediaContent).filter_map(|e| media::attached(&e, base));
+            item.enclosures.extend(attached.take(LISTED).filter(|_| budget.take(ENCLOSURE)));
         }
         if item.authors.is_empty()
             && let Some(authors) = self.shared.authors.get()
+            && budget.take(authors.iter().map(|author| AUTHOR + author.len()).sum())
         {
             item.authors.clone_from(authors);
         }
         let pictured =
             || [&content, &described].into_iter().flatten().find_map(|(html, _)| media::first_in(html, base));
-        item.image = self.image(&item).or_else(pictured);
-        item.content_html = content.or(described).map(|(html, plain)| match html {
-            Cow::Borrowed(text) if plain => text::escape(text).into_owned(),
-            Cow::Owned(text) if plain => text::escape(&text).into_owned(),
-            html => html.into_owned(),
+        item.image = self.image(&item, base).or_else(pictured);
+        item.content_html = content.or(described).and_then(|(html, plain)| {
+            let written = html.len();
+            let html = if plain { escaped(html) } else { html };
+            // plain text grows where its signs become references
+            budget.take(html.len() - written).then(|| html.into_owned())
         });
-        item
-    }
-
-    /// The item as it is best delivered: what the document leaves out is taken from where it may stand too.
-    pub(super) fn best(&self) -> Item {
-        let mut item = self.sound();
-        let base = self.base.as_deref();
-        let entities = &self.shared.entities;
-        let original = self.each(Tag::OrigLink).find_map(|e| absolute_value(e.body, base, entities));
-        item.link = original
-            .or_else(|| self.link.clone())
-            .or_else(|| self.about())
-            .map(Cow::into_owned)
-            .or_else(|| item.enclosures.first().map(|enclosure| enclosure.url.clone()));
-        item.title = item.title.or_else(|| self.other_title());
-        item
+        budget.check()?;
+        Ok(item)
     }
 
     /// What the item is about, where that is a link.
@@ -266,12 +254,13 @@ impl<'t> Markup<'t> {
 
     /// The title in another vocabulary than the feed's own.
     fn other_title(&self) -> Option<String> {
-        let titles = self.each(Tag::OtherTitle).map(|e| title(e.body, e.attributes, &self.shared.entities));
+        let entities = &self.shared.entities;
+        let titles = self.each(Tag::OtherTitle).map(|e| title(e.body, e.attributes, entities, false));
         titles.filter(|title| !title.is_empty()).map(Cow::into_owned).next()
     }
 
     /// Takes up one element into the lists of an item.
-    fn take(&self, element: Element<'t>, item: &mut Item, base: Option<&Url>) {
+    fn take(&self, element: Element<'t>, item: &mut Item, base: Base<'_>) {
         match element.tag {
             Tag::Author | Tag::Creator => push(&mut item.authors, author(element.body, &self.shared.entities)),
             Tag::Category => {
@@ -279,13 +268,17 @@ impl<'t> Markup<'t> {
                 push(&mut item.categories, text::fold(self.value(name.unwrap_or(element.body))).into_owned());
             }
             Tag::Keywords => {
-                for word in self.value(element.body).split(',') {
+                for word in self.value(element.body).split(',').take(WORDS) {
                     push(&mut item.categories, text::fold(word.into()).into_owned());
                 }
             }
-            Tag::Enclosure => item.enclosures.extend(media::enclosure(&element, "url", base)),
-            Tag::Link if element.attribute("rel") == Some("enclosure") => {
-                item.enclosures.extend(media::enclosure(&element, "href", base));
+            Tag::Enclosure | Tag::Link => {
+                let is_link = element.tag == Tag::Link;
+                let attached = !is_link || element.attribute("rel") == Some("enclosure");
+                if attached && item.enclosures.len() < LISTED && base.budget.take(ENCLOSURE) {
+                    let url = if is_link { "href" } else { "url" };
+                    item.enclosures.extend(media::enclosure(&element, url, base));
+                }
             }
             Tag::Extra | Tag::OrigLink => {
                 let (name, value) = match (element.attribute("name"), element.attribute("value")) {
@@ -310,17 +303,17 @@ impl<'t> Markup<'t> {
             .find(|(html, _)| !html.is_empty())
     }
 
-    fn image(&self, item: &Item) -> Option<String> {
-        let base = self.base.as_deref();
+    fn image(&self, item: &Item, base: Base<'_>) -> Option<String> {
         let media = self.every(|tag| matches!(tag, Tag::MediaContent | Tag::MediaThumbnail));
+        let fit = |url: &String| picture::unfit(url).is_none();
         media::largest(media, base)
-            .or_else(|| self.each(Tag::ItunesImage).find_map(|e| absolute(e.attribute("href")?, base)))
-            .or_else(|| self.each(Tag::Image).find_map(|e| self.image_element(&e, base)))
-            .or_else(|| item.enclosures.iter().find(|e| media::is_image(e)).map(|e| e.url.clone()))
+            .or_else(|| self.each(Tag::ItunesImage).filter_map(|e| absolute(e.attribute("href")?, base)).find(fit))
+            .or_else(|| self.each(Tag::Image).filter_map(|e| self.image_element(&e, base)).find(fit))
+            .or_else(|| item.enclosures.iter().filter(|e| media::is_image(e)).map(|e| e.url.clone()).find(fit))
     }
 
     /// `<image><url>…</url></image>`, or the URL itself.
-    fn image_element(&self, element: &Element<'t>, base: Option<&Url>) -> Option<String> {
+    fn image_element(&self, element: &Element<'t>, base: Base<'_>) -> Option<String> {
         let inner = child_text(element.body, "url").unwrap_or(element.body);
         let url = absolute(element.attribute("href").or_else(|| element.attribute("url")).unwrap_or(inner), base)?;
         url.contains("://").then_some(url)
@@ -328,7 +321,7 @@ impl<'t> Markup<'t> {
 }
 
 /// Longest summary, in bytes, where the document gives one beside the content.
-const SUMMARY: usize = 32 << 10;
+pub(super) const SUMMARY: usize = 32 << 10;
 
 /// Longest summary made of the content itself: more than any destination shows.
 pub(super) const EXCERPT: usize = 4096;
@@ -350,6 +343,14 @@ fn best_date(readings: impl Iterator<Item = date::Reading>) -> Option<(Timestamp
     odd
 }
 
+/// Plain text as HTML.
+fn escaped(text: Cow<'_, str>) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => text::escape(text),
+        Cow::Owned(text) => Cow::Owned(text::escape(&text).into_owned()),
+    }
+}
+
 pub(super) fn warning(flaw: Flaw) -> Warning {
     match flaw {
         Flaw::Unreadable => Warning::UnknownDate,
@@ -369,7 +370,7 @@ fn rdf_about<'t>(attributes: &'t str, entities: &Entities) -> Option<Cow<'t, str
 fn link<'t>(
     links: impl Iterator<Item = Element<'t>>,
     mut ids: impl Iterator<Item = Element<'t>>,
-    base: Option<&Url>,
+    base: Base<'_>,
     entities: &Entities,
 ) -> Option<Cow<'t, str>> {
     let mut best: Option<(u8, &str)> = None;
@@ -411,10 +412,17 @@ fn push(list: &mut Vec<String>, text: String) {
     }
 }
 
-/// Authors or categories taken of one entry.
-const LISTED: usize = 100;
+/// Authors, categories or attached files taken of one entry.
+pub(super) const LISTED: usize = 50;
+
+/// Words of a list of keywords that are looked at.
+const WORDS: usize = 500;
+
+/// What one takes in memory beside its texts, in bytes.
+pub(super) const ENCLOSURE: usize = size_of::<Enclosure>();
+pub(super) const AUTHOR: usize = size_of::<String>();
 
 /// Longest id that is one, name of an author or category, and further field, in bytes.
 const ID: usize = 16 << 10;
-const NAME: usize = 1 << 10;
+pub(super) const NAME: usize = 1 << 10;
 const FIELD: usize = 16 << 10;

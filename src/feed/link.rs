@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 
-use url::Url;
-
 use super::{
+    budget::Base,
     entity::Entities,
     text::{self, Tags},
 };
@@ -13,12 +12,12 @@ use super::{
 const LONGEST: usize = 16 << 10;
 
 /// The link in an element or attribute.
-pub(super) fn absolute_value<'t>(raw: &'t str, base: Option<&Url>, entities: &Entities) -> Option<Cow<'t, str>> {
+pub(super) fn absolute_value<'t>(raw: &'t str, base: Base<'_>, entities: &Entities) -> Option<Cow<'t, str>> {
     resolved(text::value(raw, Tags::Drop, entities), base)
 }
 
 /// A link whose references are resolved already, made absolute.
-pub(crate) fn resolved<'t>(link: Cow<'t, str>, base: Option<&Url>) -> Option<Cow<'t, str>> {
+pub(crate) fn resolved<'t>(link: Cow<'t, str>, base: Base<'_>) -> Option<Cow<'t, str>> {
     if link.is_empty() || link.len() > LONGEST {
         return None;
     }
@@ -28,17 +27,11 @@ pub(crate) fn resolved<'t>(link: Cow<'t, str>, base: Option<&Url>) -> Option<Cow
     } else {
         link
     };
-    match base {
-        Some(base) if !has_scheme(&link) => match base.join(&link) {
-            Ok(joined) => Some(Cow::Owned(joined.into())),
-            Err(_) => Some(link),
-        },
-        _ => Some(link),
-    }
+    if has_scheme(&link) { Some(link) } else { base.join(link) }
 }
 
 /// The same, on its own.
-pub(super) fn absolute(raw: &str, base: Option<&Url>) -> Option<String> {
+pub(super) fn absolute(raw: &str, base: Base<'_>) -> Option<String> {
     absolute_value(raw, base, &Entities::none()).map(Cow::into_owned)
 }
 

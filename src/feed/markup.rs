@@ -15,11 +15,12 @@ use url::Url;
 use super::{
     Content, Document, Entry, Error, Format, Hints, MAX_ENTRIES, Warning,
     attribute::attribute,
+    budget::{Base, Budget},
     construct,
     date::Region,
     detect,
     entity::Entities,
-    entry::{Child, Context, Markup, Shared},
+    entry::{Child, Context, Markup, NAME, Shared},
     link::absolute_value,
     names::{self, Prefixes, Tag},
     recall::{self, Recall, Span},
@@ -32,10 +33,12 @@ const MOST_CHILDREN: usize = 1000;
 
 /// Reads a document of elements.
 pub(super) fn read<'t>(text: &'t str, hints: &Hints<'_>, known: Option<&[Span]>) -> Result<Document<'t>, Error> {
+    let budget = Rc::new(Budget::of(text.len()));
     let shared = Rc::new(Shared {
         text,
         format: Cell::new(Format::Rss20),
         entities: entities(text),
+        budget: budget.clone(),
         children: OnceCell::new(),
         authors: OnceCell::new(),
     });
@@ -46,7 +49,7 @@ pub(super) fn read<'t>(text: &'t str, hints: &Hints<'_>, known: Option<&[Span]>)
         root: Root::None,
         item: String::from("item"),
         closed: false,
-        base: hints.base.cloned().map(Rc::new),
+        base: budget.base(hints.base).cloned().map(Rc::new),
         children: Vec::new(),
         // as many as the last document had, and some new ones
         entries: Vec::with_capacity(known.map_or(0, |known| known.len() + 8)),
@@ -134,6 +137,9 @@ impl<'t> Walk<'t, '_> {
                 }
                 Piece::Eof => break,
             }
+            if self.shared.budget.is_exceeded() {
+                return;
+            }
             if self.entries.len() > MAX_ENTRIES && !self.skip_to_newest() {
                 self.entries.truncate(MAX_ENTRIES);
                 return;
@@ -194,6 +200,12 @@ impl<'t> Walk<'t, '_> {
         }
     }
 
+    /// The base of what stands in an element with its own, which is relative to that around it.
+    fn rebased(&self, own: &str) -> Option<Rc<Url>> {
+        let joined = self.shared.budget.rebase(self.base.as_deref(), own);
+        joined.map(Rc::new).or_else(|| self.base.clone())
+    }
+
     fn is_atom(&self) -> bool {
         matches!(self.root, Root::Feed(Format::Atom03 | Format::Atom10))
     }
@@ -214,7 +226,7 @@ impl<'t> Walk<'t, '_> {
             (_, None) => return,
         }
         if let Some(base) = attribute(attributes, "xml:base") {
-            self.base = rebased(self.base.as_ref(), base);
+            self.base = self.rebased(base);
             self.recall.rebased();
         }
         if let Some(language) = attribute(attributes, "xml:lang") {
@@ -233,7 +245,8 @@ impl<'t> Walk<'t, '_> {
         let about = &mut self.about;
         match found {
             Tag::Title | Tag::DcTitle if about.title.is_none() => {
-                let title = construct::title(body, attributes, &self.shared.entities);
+                let rss = !matches!(self.root, Root::Feed(Format::Atom03 | Format::Atom10));
+                let title = construct::title(body, attributes, &self.shared.entities, rss);
                 about.title = (!title.is_empty()).then(|| title.into_owned());
             }
             Tag::Link => {
@@ -252,7 +265,7 @@ impl<'t> Walk<'t, '_> {
             Tag::Author if about.authors.len() < 10 => {
                 let author = construct::author(body, &self.shared.entities);
                 if !author.is_empty() {
-                    about.authors.push(author);
+                    about.authors.push(text::cut(author, NAME));
                 }
             }
             Tag::Language => about.language = Some(body),
@@ -268,7 +281,7 @@ impl<'t> Walk<'t, '_> {
             name.clone_into(&mut self.item);
         }
         let base = match attribute(attributes, "xml:base") {
-            Some(own) => rebased(self.base.as_ref(), own),
+            Some(own) => self.rebased(own),
             None => self.base.clone(),
         };
         let region = self.region();
@@ -287,7 +300,7 @@ impl<'t> Walk<'t, '_> {
             self.children.truncate(first);
             return;
         }
-        let context = Context { shared: &self.shared, base, region };
+        let context = Context { shared: &self.shared, base, region, rss: !self.is_atom() };
         let children = first as u32..self.children.len() as u32;
         let warned = self.warnings.len();
         let markup = Markup::new(&self.children, children, attributes, context, &mut self.warnings);
@@ -389,6 +402,7 @@ impl<'t> Walk<'t, '_> {
     }
 
     fn finish(mut self, text: &'t str, base: Option<&Url>) -> Result<Document<'t>, Error> {
+        self.shared.budget.check()?;
         let format = match self.root {
             Root::Feed(format) => format,
             // items without a feed around them: a piece of one, if they hold what items hold
@@ -407,7 +421,8 @@ impl<'t> Walk<'t, '_> {
             self.warnings.push(Warning::Damaged);
         }
         let update_period = self.about.update_period();
-        let link = self.about.link.and_then(|link| absolute_value(link, self.base.as_deref(), &self.shared.entities));
+        let base = Base { url: self.base.as_deref(), budget: &self.shared.budget };
+        let link = self.about.link.and_then(|link| absolute_value(link, base, &self.shared.entities));
         let link = link.map(std::borrow::Cow::into_owned);
         let atom = matches!(format, Format::Atom03 | Format::Atom10);
         self.shared.format.set(format);
@@ -422,6 +437,7 @@ impl<'t> Walk<'t, '_> {
             update_period,
             entries: self.entries,
             warnings: self.warnings,
+            budget: self.shared.budget.clone(),
         })
     }
 
@@ -436,14 +452,6 @@ impl<'t> Walk<'t, '_> {
     fn guessed(&self) -> Format {
         if self.item.ends_with("entry") { Format::Atom10 } else { Format::Rss20 }
     }
-}
-
-fn rebased(known: Option<&Rc<Url>>, base: &str) -> Option<Rc<Url>> {
-    let joined = match known {
-        Some(known) => known.join(base.trim()),
-        None => Url::parse(base.trim()),
-    };
-    joined.ok().map(Rc::new).or_else(|| known.cloned())
 }
 
 impl About<'_> {

@@ -1,18 +1,18 @@
 //! Images and attached files.
 
-use url::Url;
-
 use super::{
     attribute::attribute,
+    budget::Base,
     entry::Element,
     link::absolute,
     names::Tag,
+    picture,
     text::{self, Tags},
 };
 use crate::model::Enclosure;
 
 /// The file that an element's attribute names.
-pub(super) fn enclosure(element: &Element<'_>, url: &str, base: Option<&Url>) -> Option<Enclosure> {
+pub(super) fn enclosure(element: &Element<'_>, url: &str, base: Base<'_>) -> Option<Enclosure> {
     // some write the URL as the element's text
     let url = absolute(element.attribute(url).unwrap_or(element.body), base)?;
     let media_type =
@@ -22,7 +22,7 @@ pub(super) fn enclosure(element: &Element<'_>, url: &str, base: Option<&Url>) ->
 }
 
 /// A media:content that is a file for ears or eyes rather than a picture.
-pub(super) fn attached(element: &Element<'_>, base: Option<&Url>) -> Option<Enclosure> {
+pub(super) fn attached(element: &Element<'_>, base: Base<'_>) -> Option<Enclosure> {
     let medium = element.attribute("medium").unwrap_or_default();
     let media_type = element.attribute("type").unwrap_or_default();
     let played = ["audio", "video"].iter().any(|kind| medium == *kind || media_type.starts_with(kind));
@@ -43,7 +43,7 @@ fn has_image_name(url: &str) -> bool {
 }
 
 /// The largest picture among media:content and media:thumbnail; where no size is told, the first content.
-pub(super) fn largest<'t>(elements: impl Iterator<Item = Element<'t>>, base: Option<&Url>) -> Option<String> {
+pub(super) fn largest<'t>(elements: impl Iterator<Item = Element<'t>>, base: Base<'_>) -> Option<String> {
     let mut best: Option<(u64, &str)> = None;
     for element in elements {
         let Some(url) = element.attribute("url") else { continue };
@@ -54,9 +54,10 @@ pub(super) fn largest<'t>(elements: impl Iterator<Item = Element<'t>>, base: Opt
             || medium == Some("image")
             || media_type.is_some_and(|t| t.starts_with("image"))
             || (medium.is_none() && media_type.is_none() && has_image_name(url));
-        let width = element.attribute("width").and_then(|width| width.parse().ok());
-        let rank: u64 = width.unwrap_or(if thumbnail { 1 } else { 2 });
-        if picture && best.is_none_or(|(known, _)| rank > known) {
+        let width: Option<u64> = element.attribute("width").and_then(|width| width.parse().ok());
+        let small = width.is_some_and(|width| width < u64::from(SMALLEST));
+        let rank = width.unwrap_or(if thumbnail { 1 } else { 2 });
+        if picture && !small && best.is_none_or(|(known, _)| rank > known) && picture::unfit(url).is_none() {
             best = Some((rank, url));
         }
     }
@@ -68,32 +69,6 @@ const LOOKED_AT: usize = 50;
 
 /// Smallest side of a picture worth showing, in pixels.
 const SMALLEST: u32 = 33;
-
-/// What counts rather than shows, and what shows someone rather than something.
-const UNFIT: &[&str] = &[
-    "gravatar.com",
-    "/avatar",
-    "doubleclick.net",
-    "feedburner.com/~",
-    "feedsportal.com",
-    "feedproxy.google.com",
-    "pixel.wp.com",
-    "stats.wordpress.com",
-    "wp-includes/images/smilies",
-    "s.w.org/images/core/emoji",
-    "google-analytics.com",
-    "/pixel.",
-    "/pixel?",
-    "/1x1.",
-    "/spacer.",
-    "/blank.gif",
-    "/b.gif",
-    "tracking",
-    "/counter",
-    "share-buttons",
-    "/emoji/",
-    "badge",
-];
 
 /// Whether a style leaves nothing to see, or a dot.
 fn is_hidden(style: &str) -> bool {
@@ -110,7 +85,7 @@ fn is_hidden(style: &str) -> bool {
 }
 
 /// The first sensible image in HTML: no counting pixel, no avatar, no icon, nothing inline.
-pub(super) fn first_in(html: &str, base: Option<&Url>) -> Option<String> {
+pub(super) fn first_in(html: &str, base: Base<'_>) -> Option<String> {
     let bytes = html.as_bytes();
     let small = memchr::memmem::find_iter(bytes, b"<img");
     let tags = small.chain(memchr::memmem::find_iter(bytes, b"<IMG"));
@@ -127,16 +102,12 @@ pub(super) fn first_in(html: &str, base: Option<&Url>) -> Option<String> {
         if styled
             || small("width")
             || small("height")
-            || ["avatar", "emoji", "wp-smiley"].iter().any(|c| class.contains(c))
+            || ["avatar", "emoji", "wp-smiley", "latex"].iter().any(|c| class.contains(c))
         {
             return None;
         }
         let inline = |url: &&str| !url.trim().is_empty() && !url.trim_start().starts_with("data:");
         let source = attribute(tag, "src").filter(inline).or_else(|| attribute(tag, "data-src").filter(inline))?;
-        let lower = source.to_ascii_lowercase();
-        if UNFIT.iter().any(|unfit| lower.contains(unfit)) {
-            return None;
-        }
-        absolute(source, base)
+        absolute(source, base).filter(|url| picture::unfit(url).is_none())
     })
 }

@@ -29,7 +29,7 @@ fn item(inside: &str) -> Item {
     let text = decode(document.as_bytes(), &Hints::default()).unwrap();
     let read = read(&text, &Hints::default()).unwrap();
     assert_eq!(read.entries.len(), 1, "{inside}");
-    read.entries[0].item().unwrap()
+    read.entries[0].item().unwrap().unwrap()
 }
 
 fn title(of: &str) -> String {

@@ -143,15 +143,6 @@ pub(super) fn tag_name(tag: &str) -> &str {
 /// The words of an HTML fragment: tags out, references decoded once, white space folded, cut before the
 /// word that would make it longer than `longest` bytes.
 pub(crate) fn words(html: &str, longest: usize) -> String {
-    flow_of(html, longest, true)
-}
-
-/// An HTML fragment without its tags, references left as they are.
-pub(super) fn untagged(html: &str) -> String {
-    flow_of(html, usize::MAX, false)
-}
-
-fn flow_of(html: &str, longest: usize, resolve: bool) -> String {
     let none = Entities::none();
     let mut out = Folded::with_capacity(html.len().min(longest));
     let mut rest = html;
@@ -164,7 +155,7 @@ fn flow_of(html: &str, longest: usize, resolve: bool) -> String {
             None => break,
             Some(_) if at == near => {}
             Some(b'&') => {
-                rest = match none.resolve(&rest[1..]).filter(|_| resolve) {
+                rest = match none.resolve(&rest[1..]) {
                     Some((Meaning::Char(c), used)) => {
                         out.push(c.encode_utf8(&mut [0; 4]));
                         &rest[1 + used..]
@@ -246,6 +237,48 @@ fn after_element<'t>(rest: &'t str, name: &str) -> &'t str {
     ""
 }
 
+/// A text whose references were written twice: those of letters, quotes, dashes and ampersands are resolved once
+/// more. Those of `<` and `>`, and those between backticks, are what the text speaks of.
+pub(super) fn decoded_again(text: Cow<'_, str>) -> Cow<'_, str> {
+    if !has_references(&text) {
+        return text;
+    }
+    let none = Entities::none();
+    let mut out = String::with_capacity(text.len());
+    let mut code = false;
+    let mut rest = &*text;
+    while let Some(at) = memchr2(b'&', b'`', rest.as_bytes()) {
+        out.push_str(&rest[..at]);
+        let after = &rest[at + 1..];
+        let is_reference = rest.as_bytes()[at] == b'&' && !code;
+        let meant = none.resolve(after).filter(|(_, used)| is_reference && after.as_bytes()[used - 1] == b';');
+        rest = match meant {
+            Some((Meaning::Char(c), used)) if !is_spoken_of(c, &after[used..]) => {
+                out.push(c);
+                &after[used..]
+            }
+            _ => {
+                if rest.as_bytes()[at] == b'`' {
+                    code = !code && memchr(b'`', after.as_bytes()).is_some();
+                }
+                out.push_str(&rest[at..=at]);
+                after
+            }
+        };
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
+/// Whether a character written as a reference is a sign of markup, or the ampersand of one.
+fn is_spoken_of(c: char, behind: &str) -> bool {
+    let sign = |c: char| matches!(c, '<' | '>' | char::REPLACEMENT_CHARACTER) || c.is_control();
+    match c {
+        '&' => matches!(Entities::none().resolve(behind), Some((Meaning::Char(c), _)) if sign(c)),
+        c => sign(c),
+    }
+}
+
 /// Whether the text plainly holds HTML: an element that HTML knows, closed, or one that needs no end. A lone
 /// `<div>` is more likely spoken of than meant.
 pub(crate) fn has_tags(text: &str) -> bool {
@@ -255,7 +288,7 @@ pub(crate) fn has_tags(text: &str) -> bool {
         let Some(end) = tag_end(rest).filter(|_| is_one_of(KNOWN, name)) else { return false };
         is_one_of(VOID, name)
             || rest.starts_with("</")
-            || memmem::find_iter(&rest.as_bytes()[end..], b"</")
+            || memmem::find_iter(&rest.as_bytes()[end..rest.len().min(end + REACH)], b"</")
                 .any(|close| tag_name(&rest[end + close..]).eq_ignore_ascii_case(name))
     })
 }
@@ -271,8 +304,11 @@ fn is_one_of(names: &[&str], name: &str) -> bool {
     names.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// Signs looked at to find out: each may need a look at all that follows.
+/// Signs looked at to find out.
 const LOOKED_AT: usize = 64;
+
+/// How far the end of an element is looked for, in bytes.
+const REACH: usize = 64 << 10;
 
 /// Elements without an end tag.
 const VOID: &[&str] = &["br", "hr", "img", "wbr", "p"];

@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+/// The first second of the year 1, which programs write where nobody set a date. An item keeps it as the document
+/// has it; it is no time to go by.
+pub const UNSET: Timestamp = Timestamp::constant(-62_135_596_800, 0);
+
 /// One entry of a source. Its JSON form is that of `parse --json` (contract, section 6).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
@@ -36,9 +40,19 @@ pub struct Item {
 }
 
 impl Item {
-    /// The time that the item is ordered by: published, else updated.
+    /// The time that the item is ordered by: published, else updated; none where nobody set one.
     pub fn time(&self) -> Option<Timestamp> {
-        self.published.or(self.updated)
+        self.published.filter(|at| *at != UNSET).or(self.updated)
+    }
+
+    /// Bytes of all its texts.
+    pub fn text_bytes(&self) -> usize {
+        let texts = [&self.id, &self.title, &self.link, &self.summary, &self.content_html, &self.image];
+        let lists = [&self.authors, &self.categories];
+        texts.into_iter().flatten().map(String::len).sum::<usize>()
+            + lists.into_iter().flatten().map(String::len).sum::<usize>()
+            + self.enclosures.iter().map(|file| file.url.len()).sum::<usize>()
+            + self.extra.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     html, metadata,
     rules::{Css, Enrich, Rule},
 };
-use crate::model::Item;
+use crate::model::{Item, item::UNSET};
 
 /// The extra field for a film's address.
 const VIDEO: &str = "video";
@@ -51,7 +51,7 @@ pub fn read(bytes: &[u8], rules: &Enrich, given: &Given<'_>) -> Result<Found, Er
     let page = encoding::decode(bytes, given.content_type, given.encoding);
     let html = dom::parse(&page, given.expired)?;
     let base = html::base(&html, given.url);
-    let within = html::within(&html, &base, given);
+    let within = html::within(&html, &base, given, page.len());
     let configured = configured(html.root_element(), rules, &within)?;
     Ok(Found { configured, automatic: metadata::find(&html, &base, given.expired) })
 }
@@ -93,7 +93,7 @@ pub fn merge(item: &mut Item, found: Found) {
     if configured.published.is_some() {
         item.published = configured.published;
     }
-    item.published = item.published.or(automatic.published);
+    item.published = automatic.published.filter(|_| item.published.is_none_or(|at| at == UNSET)).or(item.published);
     if !configured.authors.is_empty() {
         item.authors = configured.authors;
     } else if item.authors.is_empty() {

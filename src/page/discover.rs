@@ -142,7 +142,9 @@ impl Leads {
 /// What relative links are relative to.
 pub(super) fn base(html: &Html, url: &Url) -> Url {
     let base = html.root_element().descendent_elements().find(|element| element.value().name() == "base");
-    base.and_then(|base| url.join(base.attr("href")?.trim()).ok())
+    let href = base.and_then(|base| base.attr("href")).filter(|href| href.len() <= LONGEST);
+    href.and_then(|href| url.join(href.trim()).ok())
+        .filter(|base| base.as_str().len() <= LONGEST)
         .filter(|base| matches!(base.scheme(), "http" | "https"))
         .unwrap_or_else(|| url.clone())
 }

@@ -7,7 +7,7 @@ use super::{
     text,
 };
 use crate::{
-    feed::MAX_ENTRIES,
+    feed::{self, MAX_ENTRIES},
     model::{Item, Matched},
 };
 
@@ -38,6 +38,7 @@ pub(super) fn extract<S: Subject>(
     for place in places {
         within.check(items)?;
         let item = item(place, fields, within)?;
+        within.keep(&item)?;
         count(&item, &mut matched);
         all.push(item);
     }
@@ -55,6 +56,12 @@ pub(super) fn extract<S: Subject>(
             let what = if name == "title" { "were left out" } else { "are known by what else they have" };
             warnings.push(format!("{lacks} of {} items have no {name} and {what}", matched.items));
         }
+    }
+    if within.budget.met_long_base() {
+        warnings.push(feed::Warning::LongBase.meaning().to_owned());
+    }
+    if within.budget.met_long_link() {
+        warnings.push(feed::Warning::LongLink.meaning().to_owned());
     }
     all.retain(|item| item.title.is_some());
     Ok(Extract { items: all, matched, warnings })

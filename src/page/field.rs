@@ -16,7 +16,14 @@ use super::{
     rules::{DateRule, Pick, Point, Rule, Take, What},
     text, time,
 };
-use crate::feed::{date::Region, link};
+use crate::{
+    feed::{
+        budget::{Base, Budget},
+        date::Region,
+        link,
+    },
+    model::Item,
+};
 
 /// What a field is for, which decides what of a match is taken where the rule does not say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,12 +86,24 @@ pub type Visit<'a, S> = dyn FnMut(S) -> Result<ControlFlow<()>, Error> + 'a;
 /// Elements looked at between two looks at the clock.
 const LOOKS: u32 = 64;
 
-/// Texts taken from one document, in bytes, since items may stand in one another.
+/// Texts looked at in one document, since items may stand in one another: at most so many bytes, and so many times
+/// the document.
 const MOST_TEXT: usize = 32 << 20;
+const TIMES_LOOKED_AT: usize = 16;
+
+/// What the items of a document may come to, as a multiple of its size; and what any document may give, in bytes.
+const TIMES_KEPT: usize = 4;
+const ALLOWANCE: usize = 1 << 20;
 
 /// One reading of a document: what addresses and dates are relative to, and its bounds.
 pub struct Within<'a> {
-    base: &'a Url,
+    /// None where it is too long to be joined to every link.
+    base: Option<&'a Url>,
+    /// The document's size, in bytes.
+    size: usize,
+    /// For what joined links add.
+    pub(super) budget: Budget,
+    kept: Cell<usize>,
     /// For dates that are ambiguous otherwise.
     region: Region,
     expired: Expired<'a>,
@@ -95,9 +114,20 @@ pub struct Within<'a> {
 }
 
 impl<'a> Within<'a> {
-    /// `base` is what addresses are relative to.
-    pub fn new(base: &'a Url, region: Region, expired: Expired<'a>) -> Self {
-        Self { base, region, expired, looks: Cell::new(0), taken: Cell::new(0), headings: RefCell::default() }
+    /// `base` is what addresses are relative to; `size` that of the document, in bytes.
+    pub fn new(base: &'a Url, region: Region, expired: Expired<'a>, size: usize) -> Self {
+        let budget = Budget::of(size);
+        Self {
+            base: budget.base(Some(base)),
+            size,
+            budget,
+            kept: Cell::new(0),
+            region,
+            expired,
+            looks: Cell::new(0),
+            taken: Cell::new(0),
+            headings: RefCell::default(),
+        }
     }
 
     /// One more was looked at for `point`.
@@ -118,14 +148,25 @@ impl<'a> Within<'a> {
     fn took(&self, found: &Found) -> Result<(), Error> {
         let taken = self.taken.get() + found.text.len() + found.html.as_ref().map_or(0, String::len);
         self.taken.set(taken);
-        if taken > MOST_TEXT {
-            return Err(Error::TooLarge(format!("the texts of its items come to more than {} MB", MOST_TEXT >> 20)));
-        }
-        Ok(())
+        let most = self.size.saturating_mul(TIMES_LOOKED_AT).saturating_add(ALLOWANCE).min(MOST_TEXT);
+        if taken > most { Err(Self::too_much(most)) } else { Ok(()) }
+    }
+
+    /// Counts what an item keeps: a constant and what stands around several items are repeated in each.
+    pub(super) fn keep(&self, item: &Item) -> Result<(), Error> {
+        let kept = self.kept.get().saturating_add(item.text_bytes());
+        self.kept.set(kept);
+        let most = self.size.saturating_mul(TIMES_KEPT).saturating_add(ALLOWANCE);
+        if kept > most || self.budget.is_exceeded() { Err(Self::too_much(most)) } else { Ok(()) }
+    }
+
+    fn too_much(most: usize) -> Error {
+        Error::TooLarge(format!("the texts and links of its items come to more than {} kB", most >> 10))
     }
 
     fn absolute(&self, address: String) -> Option<String> {
-        link::resolved(address.into(), Some(self.base)).map(std::borrow::Cow::into_owned)
+        let base = Base { url: self.base, budget: &self.budget };
+        link::resolved(address.into(), base).map(std::borrow::Cow::into_owned)
     }
 }
 
@@ -167,7 +208,7 @@ pub fn all<S: Subject>(item: S, rule: &Rule<S::Point>, kind: Kind, within: &With
 }
 
 /// Values of one field, such as an item's categories.
-const MOST_VALUES: usize = 256;
+const MOST_VALUES: usize = 50;
 
 fn absolute(found: Found, kind: Kind, within: &Within<'_>) -> Option<Found> {
     match kind {

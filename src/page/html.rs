@@ -15,7 +15,7 @@ use super::{
     rules::{Css, Items, PageRules, What},
     text, time,
 };
-use crate::feed::{date::Region, detect, fold::fold};
+use crate::feed::{budget::MAX_URL_BYTES, date::Region, detect, fold::fold};
 
 /// Reads a page's items.
 ///
@@ -29,7 +29,7 @@ pub fn read(bytes: &[u8], rules: &PageRules, given: &Given<'_>) -> Result<Extrac
     let page = encoding::decode(bytes, given.content_type, given.encoding);
     let html = dom::parse(&page, given.expired)?;
     let base = base(&html, given.url);
-    let within = within(&html, &base, given);
+    let within = within(&html, &base, given, page.len());
     let places = places(&html, &rules.items, &within)?;
     if places.as_ref().is_none_or(Vec::is_empty) && !given.may_be_empty {
         let what = match (&rules.items, &places) {
@@ -49,17 +49,20 @@ pub fn read(bytes: &[u8], rules: &PageRules, given: &Given<'_>) -> Result<Extrac
     extract(places.unwrap_or_default(), css, &rules.fields, given.before, &within)
 }
 
-/// What addresses in a page are relative to: its `<base>`, itself relative to where the page came from.
+/// What addresses in a page are relative to: its `<base>`, itself relative to where the page came from. One that is
+/// too long to be joined to every address is ignored.
 pub fn base(html: &Html, url: &Url) -> Url {
     let mut elements = html.tree.root().descendants().filter_map(ElementRef::wrap);
     let href = elements.find(|element| element.value().name() == "base").and_then(|base| base.attr("href"));
-    href.and_then(|href| url.join(href.trim()).ok()).unwrap_or_else(|| url.clone())
+    let fits = |href: &&str| href.len() <= MAX_URL_BYTES;
+    let joined = href.map(str::trim).filter(fits).and_then(|href| url.join(href).ok());
+    joined.filter(|base| base.as_str().len() <= MAX_URL_BYTES).unwrap_or_else(|| url.clone())
 }
 
 /// For reading fields of a page by [`super::field::first`].
-pub fn within<'a>(html: &Html, base: &'a Url, given: &Given<'a>) -> Within<'a> {
+pub fn within<'a>(html: &Html, base: &'a Url, given: &Given<'a>, size: usize) -> Within<'a> {
     let region = Region::of(html.root_element().attr("lang"), given.url.host_str());
-    Within::new(base, region, given.expired)
+    Within::new(base, region, given.expired, size)
 }
 
 /// The elements that are items; none where there is no heading that they should follow.

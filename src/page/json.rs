@@ -43,7 +43,7 @@ pub fn read(bytes: &[u8], rules: &JsonRules, given: &Given<'_>) -> Result<Extrac
         Some(css) => parse(&embedded(&document, css, given)?)?,
         None => parse(&document)?,
     };
-    let within = Within::new(given.url, Region::of(None, given.url.host_str()), given.expired);
+    let within = Within::new(given.url, Region::of(None, given.url.host_str()), given.expired, document.len());
     let places = places(&value, &rules.items, &within)?;
     if places.is_empty() && !given.may_be_empty {
         let Path { text, place, .. } = &rules.items;
@@ -56,7 +56,7 @@ pub fn read(bytes: &[u8], rules: &JsonRules, given: &Given<'_>) -> Result<Extrac
 /// The JSON in an element of a page.
 fn embedded(page: &str, css: &Css, given: &Given<'_>) -> Result<String, Error> {
     let html = dom::parse(page, given.expired)?;
-    let within = Within::new(given.url, Region::Unknown, given.expired);
+    let within = Within::new(given.url, Region::Unknown, given.expired, page.len());
     for element in html.tree.root().descendants().filter_map(ElementRef::wrap) {
         within.looked(css)?;
         if css.selector.matches(&element) {
@@ -83,7 +83,7 @@ fn parse(text: &str) -> Result<Value, Error> {
 }
 
 /// How many values there may be at most, by their signs: those outside of strings.
-fn weight(json: &[u8]) -> usize {
+pub(super) fn weight(json: &[u8]) -> usize {
     let signs = |plain: &[u8]| {
         let objects = memchr_iter(b'{', plain).count();
         objects * OBJECT + memchr::memchr2_iter(b',', b'[', plain).count()

@@ -7,9 +7,15 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-/// Scripts that are read, and bytes of each.
-const MOST_SCRIPTS: usize = 16;
+use super::{Expired, json};
+
+/// Scripts that are read, bytes of each, and values of all, an object counting as some.
+pub(super) const MOST_SCRIPTS: usize = 16;
 const LONGEST: usize = 512 * 1024;
+const MOST_VALUES: usize = 200_000;
+/// Texts kept of one kind, and the longest: a reference by `@id` repeats what it refers to.
+const MAX_TEXTS: usize = 50;
+const MAX_TEXT_BYTES: usize = 16 * 1024;
 /// Objects looked at, and how deep within each other.
 const MOST_NODES: usize = 2_000;
 const DEEPEST: usize = 4;
@@ -24,34 +30,43 @@ pub(super) struct LinkedData {
     pub(super) videos: Vec<String>,
 }
 
-/// Reads the texts of a page's `application/ld+json` scripts.
-pub(super) fn read(scripts: &[String]) -> LinkedData {
-    let fit = scripts.iter().filter(|script| script.len() <= LONGEST).take(MOST_SCRIPTS);
-    let values: Vec<Value> = fit.filter_map(|script| serde_json::from_str(bare(script)).ok()).collect();
+/// Reads the texts of a page's `application/ld+json` scripts, as far as there is time.
+pub(super) fn read(scripts: &[String], expired: Expired<'_>) -> LinkedData {
+    let mut left = MOST_VALUES;
+    let fit = scripts.iter().filter(|script| script.len() <= LONGEST).take(MOST_SCRIPTS).take_while(|_| !expired());
+    let fit = fit.map(|script| bare(script)).filter(|script| match left.checked_sub(json::weight(script.as_bytes())) {
+        Some(rest) => {
+            left = rest;
+            true
+        }
+        None => false,
+    });
+    let values: Vec<Value> = fit.filter_map(|script| serde_json::from_str(script).ok()).collect();
     let mut nodes = Nodes::default();
     values.iter().for_each(|value| nodes.gather(value, 0));
 
     let mut found = LinkedData::default();
     let (articles, others): (Vec<&Node>, Vec<&Node>) =
         nodes.all.iter().copied().partition(|node| has_type(node, is_article));
-    for article in articles {
+    for article in articles.into_iter().take_while(|_| !expired()) {
         let texts = |key, of: &[&str]| article.get(key).map_or_else(Vec::new, |value| nodes.texts(value, of));
         fill(&mut found.images, || texts("image", &["url", "contentUrl"]));
         fill(&mut found.images, || texts("thumbnailUrl", &[]));
         fill(&mut found.authors, || texts("author", &["name"]));
         fill(&mut found.videos, || texts("video", &["contentUrl", "embedUrl"]));
-        found.description = found.description.or_else(|| texts("description", &[]).into_iter().next());
-        found.published = found.published.or_else(|| texts("datePublished", &[]).into_iter().next());
+        let first = |key| texts(key, &[]).first().map(|text| (*text).to_owned());
+        found.description = found.description.or_else(|| first("description"));
+        found.published = found.published.or_else(|| first("datePublished"));
     }
     for film in others.into_iter().filter(|node| has_type(node, |name| name == "VideoObject")) {
-        fill(&mut found.videos, || nodes.named(film, &["contentUrl", "embedUrl"]));
+        fill(&mut found.videos, || nodes.named(film, &["contentUrl", "embedUrl"]).into_iter().collect());
     }
     found
 }
 
-fn fill(list: &mut Vec<String>, texts: impl FnOnce() -> Vec<String>) {
+fn fill<'v>(list: &mut Vec<String>, texts: impl FnOnce() -> Vec<&'v str>) {
     if list.is_empty() {
-        *list = texts();
+        *list = texts().into_iter().map(str::to_owned).collect();
     }
 }
 
@@ -111,34 +126,31 @@ impl<'v> Nodes<'v> {
     }
 
     /// The texts that a value means: itself, or the first of the keys `of` that its objects have.
-    fn texts(&self, value: &Value, of: &[&str]) -> Vec<String> {
-        match value {
-            Value::String(text) if !text.trim().is_empty() => vec![text.trim().to_owned()],
-            Value::Array(values) => values
-                .iter()
-                .take(MOST_NODES)
-                .filter(|value| !value.is_array())
-                .flat_map(|value| self.texts(value, of))
-                .collect(),
+    fn texts(&self, value: &'v Value, of: &[&str]) -> Vec<&'v str> {
+        let list = std::slice::from_ref(value);
+        let values = value.as_array().map_or(list, Vec::as_slice).iter().take(MOST_NODES);
+        let texts = values.filter_map(|value| match value {
+            Value::String(text) => said(text),
             Value::Object(node) => self.named(node, of),
-            _ => Vec::new(),
-        }
+            _ => None,
+        });
+        texts.take(MAX_TEXTS).collect()
     }
 
-    fn named(&self, node: &Node, of: &[&str]) -> Vec<String> {
-        let own = |node: &Node| {
-            of.iter().find_map(|key| {
-                match node.get(*key)? {
-                    Value::Array(values) => values.first()?.as_str(),
-                    value => value.as_str(),
-                }
-                .filter(|text| !text.trim().is_empty())
-                .map(|text| text.trim().to_owned())
+    fn named(&self, node: &'v Node, of: &[&str]) -> Option<&'v str> {
+        let own = |node: &'v Node| {
+            of.iter().find_map(|key| match node.get(*key)? {
+                Value::Array(values) => values.first()?.as_str().and_then(said),
+                value => value.as_str().and_then(said),
             })
         };
-        let referred = || own(self.by_id.get(node.get("@id")?.as_str()?)?);
-        own(node).or_else(referred).into_iter().collect()
+        own(node).or_else(|| own(self.by_id.get(node.get("@id")?.as_str()?)?))
     }
+}
+
+/// The text, if it says something and is of a length that somebody would write.
+fn said(text: &str) -> Option<&str> {
+    Some(text.trim()).filter(|text| (1..=MAX_TEXT_BYTES).contains(&text.len()))
 }
 
 #[cfg(test)]
@@ -146,7 +158,7 @@ mod tests {
     use super::*;
 
     fn one(script: &str) -> LinkedData {
-        read(&[script.to_owned()])
+        read(&[script.to_owned()], &|| false)
     }
 
     #[test]
@@ -213,8 +225,23 @@ mod tests {
         }
         let mut many = vec!["{".to_owned(); MOST_SCRIPTS];
         many.push(r#"{"@type":"Article","author":"Ann"}"#.into());
-        assert_eq!(read(&many), LinkedData::default());
+        assert_eq!(read(&many, &|| false), LinkedData::default());
+        let values = format!(r#"{{"@type":"Article","author":"Ann","x":[{}0]}}"#, "0,".repeat(MOST_VALUES));
+        assert_eq!(one(&values), LinkedData::default());
         let long = format!(r#"{{"@type":"Article","author":"{}"}}"#, "a".repeat(LONGEST));
         assert_eq!(one(&long), LinkedData::default());
+    }
+
+    #[test]
+    fn what_is_referred_to_often_is_not_kept_often() {
+        let references = vec![r##"{"@id":"#a"}"##; 2000].join(",");
+        let name = "a".repeat(MAX_TEXT_BYTES);
+        let found = one(&format!(
+            r##"[{{"@type":"Article","author":[{references}],"image":[{references}]}},{{"@id":"#a","name":"{name}x"}}]"##
+        ));
+        assert_eq!(found, LinkedData::default(), "nobody has so long a name");
+        let found =
+            one(&format!(r##"[{{"@type":"Article","author":[{references}]}},{{"@id":"#a","name":"{name}"}}]"##));
+        assert_eq!(found.authors.len(), MAX_TEXTS);
     }
 }

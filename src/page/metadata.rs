@@ -12,7 +12,7 @@ use super::{
     linked_data::{self, LinkedData},
     text,
 };
-use crate::feed::{date, fold::fold};
+use crate::feed::{budget::MAX_URL_BYTES, date, fold::fold};
 
 /// A shorter paragraph is a caption or a greeting, in characters.
 const SHORTEST: usize = 50;
@@ -20,11 +20,37 @@ const SHORTEST: usize = 50;
 const LONGEST: usize = 500;
 /// What is looked at of a text in an attribute, in bytes.
 const LOOKED_AT: usize = 16 * 1024;
+/// Elements between two looks at the clock.
+const LOOKS: u32 = 64;
+/// What is taken of one name's `meta` elements, and of an article's authors.
+const MAX_VALUES: usize = 50;
+/// Longest name of an author, in bytes.
+const MAX_NAME_BYTES: usize = 1024;
+
+/// The `meta` elements that say something of the article.
+const METAS: &[&str] = &[
+    "og:image:secure_url",
+    "og:image",
+    "og:image:url",
+    "twitter:image",
+    "twitter:image:src",
+    "og:video:secure_url",
+    "og:video",
+    "og:video:url",
+    "og:description",
+    "twitter:description",
+    "description",
+    "article:published_time",
+    "og:article:published_time",
+    "datepublished",
+    "author",
+    "article:author",
+];
 
 /// Looks for everything. `base` is what the page's relative addresses are relative to.
 pub(super) fn find(html: &Html, base: &Url, expired: Expired<'_>) -> Details {
     let seen = Seen::look(html, expired);
-    let linked = linked_data::read(&seen.scripts);
+    let linked = linked_data::read(&seen.scripts, expired);
     let address = |text: &str| address(base, text);
     let image = seen
         .metas(&["og:image:secure_url", "og:image", "og:image:url", "twitter:image", "twitter:image:src"])
@@ -54,7 +80,8 @@ fn authors(seen: &Seen<'_>, linked: &LinkedData) -> Vec<String> {
     let names = if linked.authors.is_empty() { metas.collect() } else { Vec::new() };
     for name in linked.authors.iter().map(String::as_str).chain(names).map(plain) {
         // some give a profile's address for a name
-        if !name.is_empty() && !name.contains("://") && !authors.contains(&name) {
+        let fits = (1..=MAX_NAME_BYTES).contains(&name.len()) && !name.contains("://");
+        if fits && authors.len() < MAX_VALUES && !authors.contains(&name) {
             authors.push(name);
         }
     }
@@ -64,8 +91,8 @@ fn authors(seen: &Seen<'_>, linked: &LinkedData) -> Vec<String> {
 /// What stands where in the page; the first of each.
 #[derive(Default)]
 struct Seen<'h> {
-    /// Name, lowercased, and content.
-    metas: Vec<(String, &'h str)>,
+    /// Place in [`METAS`] and content, so many of each.
+    metas: Vec<(usize, &'h str)>,
     /// Texts of the JSON-LD scripts.
     scripts: Vec<String>,
     /// `<link rel=image_src>`
@@ -84,6 +111,7 @@ impl<'h> Seen<'h> {
     fn look(html: &'h Html, expired: Expired<'_>) -> Self {
         let mut seen = Self::default();
         let (mut within, mut beside, mut framed) = (0_u32, 0_u32, 0_u32);
+        let mut looks = 0_u32;
         for edge in html.tree.root().traverse() {
             let (node, opens) = match edge {
                 Edge::Open(node) => (node, true),
@@ -102,7 +130,8 @@ impl<'h> Seen<'h> {
                 framed = change(framed);
             }
             if opens {
-                if element.name() == "p" && expired() {
+                looks = looks.wrapping_add(1);
+                if (element.name() == "p" || looks.is_multiple_of(LOOKS)) && expired() {
                     break;
                 }
                 let text =
@@ -118,14 +147,20 @@ impl<'h> Seen<'h> {
         match element.name() {
             "meta" => {
                 let name = attribute("property").or(attribute("name")).or(attribute("itemprop"));
-                if let (Some(name), Some(content)) = (name, attribute("content")) {
-                    self.metas.push((name.to_ascii_lowercase(), content));
+                let known = name.and_then(|name| METAS.iter().position(|known| name.eq_ignore_ascii_case(known)));
+                if let (Some(name), Some(content)) = (known, attribute("content"))
+                    && self.metas.iter().filter(|(other, _)| *other == name).count() < MAX_VALUES
+                {
+                    self.metas.push((name, content));
                 }
             }
             "link" if attribute("rel").is_some_and(|rel| rel.eq_ignore_ascii_case("image_src")) => {
                 self.image = self.image.or(attribute("href"));
             }
-            "script" if attribute("type").is_some_and(|kind| kind.eq_ignore_ascii_case("application/ld+json")) => {
+            "script"
+                if self.scripts.len() < linked_data::MOST_SCRIPTS
+                    && attribute("type").is_some_and(|kind| kind.eq_ignore_ascii_case("application/ld+json")) =>
+            {
                 self.scripts
                     .push(node.children().filter_map(|child| child.value().as_text()).map(|text| &**text).collect());
             }
@@ -157,7 +192,7 @@ impl<'h> Seen<'h> {
     fn metas<'s>(&'s self, names: &'s [&str]) -> impl Iterator<Item = &'h str> + use<'s, 'h> {
         names
             .iter()
-            .flat_map(|name| self.metas.iter().filter(move |(other, _)| other == name))
+            .flat_map(|name| self.metas.iter().filter(move |(other, _)| METAS[*other] == *name))
             .map(|(_, content)| *content)
     }
 }
@@ -209,10 +244,11 @@ fn with_scheme(address: &str) -> String {
     if address.starts_with("//") { format!("https:{address}") } else { address.to_owned() }
 }
 
-/// An absolute http(s) address.
+/// An absolute http(s) address of a sensible length.
 fn address(base: &Url, text: &str) -> Option<String> {
-    let url = base.join(text.trim()).ok()?;
-    (matches!(url.scheme(), "http" | "https") && url.has_host()).then(|| url.into())
+    let url = base.join(Some(text.trim()).filter(|text| text.len() <= MAX_URL_BYTES)?).ok()?;
+    let fits = matches!(url.scheme(), "http" | "https") && url.has_host() && url.as_str().len() <= MAX_URL_BYTES;
+    fits.then(|| url.into())
 }
 
 /// A YouTube player's address as that of the film's page.

@@ -155,7 +155,7 @@ fn read_entries(
     hints: &feed::Hints<'_>,
     window: &Window,
 ) -> Result<Option<Parsed>, Failure> {
-    let document = feed::read_again(text, hints, window.spans()).map_err(unreadable)?;
+    let mut document = feed::read_again(text, hints, window.spans()).map_err(unreadable)?;
     let mut scratch = Vec::with_capacity(1024);
     let mut alone = Vec::with_capacity(document.entries.len());
     for entry in &document.entries {
@@ -172,11 +172,12 @@ fn read_entries(
     let mut candidates = Vec::new();
     for (index, (entry, keys)) in document.entries.iter().zip(&keys).enumerate() {
         if !seen.holds(keys.strongest(), entry.known()) {
-            let Some(item) = entry.item() else { return Ok(None) };
+            let Some(item) = entry.item().map_err(unreadable)? else { return Ok(None) };
             let passes = filter::passes(&input.source.filter, &item);
             candidates.push(Candidate::new(index, item, passes));
         }
     }
+    document.complete_warnings();
     Ok(Some(Parsed {
         candidates,
         format: document.format.as_str(),

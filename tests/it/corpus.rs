@@ -116,7 +116,7 @@ fn judge(truth: &Truth, read: Option<&OwnedDocument>, score: &mut Score) -> bool
             check("title=", compare::exact(due.title.as_deref()), compare::exact(item.title.as_deref()));
         }
         if let Some(published) = due.published.as_deref().filter(|_| agreed("date")) {
-            let time = item.time().map(|time| time.as_second());
+            let time = item.published.or(item.updated).map(|time| time.as_second());
             check("date", format!("{:?}", compare::second(published)), format!("{time:?}"));
         }
         if let Some(enclosure) = due.enclosure.as_deref().filter(|_| agreed("enc")) {

@@ -276,7 +276,7 @@ fn an_article_of_ann_adds_what_the_list_does_not_have() {
     let enrich = source.enrich.as_ref().unwrap();
     let tree = dom::parse(&page("ann-article.html"), &|| false).unwrap();
     let url = Url::parse("https://www.animenewsnetwork.com/news/2026-01-09/a-first-trailer/.238699").unwrap();
-    let within = Within::new(&url, Region::Unknown, &|| false);
+    let within = Within::new(&url, Region::Unknown, &|| false, 0);
     let of = |rule: &Option<Rule<Css>>, kind| {
         let found = field::first(tree.root_element(), rule.as_ref().unwrap(), kind, &within).unwrap().unwrap();
         found.at.map_or(found.text, |at| at.to_string())

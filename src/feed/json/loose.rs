@@ -5,8 +5,10 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// Elements taken up of one list within an item.
-const LISTED: usize = 100;
+use super::super::{
+    entry::{LISTED, NAME},
+    text::cut,
+};
 
 /// The texts and lists of an object, as far as a feed has use for them.
 #[derive(Default)]
@@ -47,17 +49,23 @@ impl Object {
     fn take<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
             "authors" | "author" => map.next_value_seed(Each(&mut |value| {
-                if let Loose::Object(author) = value {
-                    self.authors.extend(author.text("name").map(str::to_owned));
+                if let Loose::Object(author) = value
+                    && self.authors.len() < LISTED
+                {
+                    self.authors.extend(author.text("name").map(|name| cut(name.to_owned(), NAME)));
                 }
             })),
             "tags" => map.next_value_seed(Each(&mut |value| {
-                if let Loose::Text(tag) = value {
-                    self.tags.push(tag);
+                if let Loose::Text(tag) = value
+                    && self.tags.len() < LISTED
+                {
+                    self.tags.push(cut(tag, NAME));
                 }
             })),
             "attachments" => map.next_value_seed(Each(&mut |value| {
-                if let Loose::Object(file) = value {
+                if let Loose::Object(file) = value
+                    && self.attachments.len() < LISTED
+                {
                     self.attachments.push(*file);
                 }
             })),

@@ -135,3 +135,56 @@ fn texts_are_bounded() {
     let json = document(format!(r#"{{"items":[{{"id":"1","title":"{long}"}}]}}"#));
     assert!(json.items[0].title.as_ref().is_some_and(|title| title.len() < 70_000));
 }
+
+#[test]
+fn what_one_place_says_for_many_items_is_bounded() {
+    let path = "x".repeat(1900);
+    let entry = "<entry><id>a</id><link href=\"b\"/></entry>";
+    let atom = |attributes: &str, head: &str, entries: String| {
+        format!("<feed xmlns=\"http://www.w3.org/2005/Atom\" {attributes}>{head}{entries}</feed>")
+    };
+    let author = format!("<author><name>{}</name></author>", "a".repeat(1000));
+    let files = "<enclosure url=\"a\"/>".repeat(50);
+    let json = |head: &str, item: &str| {
+        let items = vec![item; 4000].join(",");
+        format!(r#"{{"version":"https://jsonfeed.org/version/1.1",{head}"items":[{items}]}}"#)
+    };
+    let long = "a".repeat(1000);
+    let documents = [
+        atom(&format!("xml:base=\"http://e.org/{path}/\""), "", entry.repeat(4000)),
+        atom("", "", format!("<entry xml:base=\"http://e.org/{path}/\"><id>a</id></entry>").repeat(1000)),
+        atom("xml:base=\"http://e.org/\"", &author.repeat(10), "<entry><id>a</id></entry>".repeat(4000)),
+        rss(&format!("<item><title>t</title>{files}</item>").repeat(4000)),
+        json(&format!(r#""authors":[{{"name":"{long}"}}],"#), r#"{"id":"1","title":"t"}"#),
+        json(
+            "",
+            &format!(
+                r#"{{"id":"1","title":"t","tags":[{}]}}"#,
+                (10..60).map(|n| format!("\"{n}\"")).collect::<Vec<_>>().join(",")
+            ),
+        ),
+    ];
+    for (n, document) in documents.iter().enumerate() {
+        let read = parse(document.as_bytes(), &Hints::default());
+        // the second says its bases itself
+        assert_eq!(matches!(read, Err(Error::TooLarge(_))), n != 1, "{n}: {:?}", read.map(|read| read.items.len()));
+    }
+    let base = Url::parse(&format!("http://e.org/{path}/feed")).unwrap();
+    let hints = Hints { base: Some(&base), ..Hints::default() };
+    let relative = json("", r#"{"id":"1","title":"t","url":"u"}"#);
+    assert!(matches!(parse(relative.as_bytes(), &hints), Err(Error::TooLarge(_))));
+}
+
+#[test]
+fn a_base_or_a_link_beyond_all_use_is_left_out_with_a_warning() {
+    let feed = |base: &str, link: &str| {
+        document(format!(
+            "<feed xmlns=\"http://www.w3.org/2005/Atom\" xml:base=\"{base}\">\
+             <entry><id>a</id><link href=\"{link}\"/></entry></feed>"
+        ))
+    };
+    let long = feed(&format!("http://e.org/{}/", "x".repeat(2100)), "b");
+    assert_eq!((long.items[0].link.as_deref(), &long.warnings[..]), (Some("b"), &[Warning::LongBase][..]));
+    let joined = feed(&format!("http://e.org/{}/", "x".repeat(1900)), &"y".repeat(300));
+    assert_eq!((joined.items[0].link.as_deref(), &joined.warnings[..]), (None, &[Warning::LongLink][..]));
+}

@@ -4,7 +4,7 @@ use super::*;
 fn titles_are_plain_text() {
     for (raw, due) in [
         ("AT&amp;T", "AT&T"),
-        ("AT&amp;amp;T", "AT&amp;T"),
+        ("AT&amp;amp;T", "AT&T"),
         ("&lt;b&gt;bold&lt;/b&gt; move", "bold move"),
         ("1 &lt; 2 &amp; 3 &gt; 2", "1 < 2 & 3 > 2"),
         ("if a&lt;b then c&gt;d", "if a<b then c>d"),
@@ -17,6 +17,24 @@ fn titles_are_plain_text() {
     ] {
         assert_eq!(title(raw), due, "{raw}");
     }
+}
+
+#[test]
+fn references_that_were_written_twice_are_resolved_twice_but_those_of_markup() {
+    for (written, due) in [
+        ("It&amp;#39;s &amp;uuml;ber &amp;amp; out&amp;#8230;", "It's über & out…"),
+        ("a &amp;ndash; &amp;quot;b&amp;quot; &amp;#x2019;", "a – \"b\" ’"),
+        ("use &amp;lt;b&amp;gt; &amp;#60;i&amp;#62;", "use &lt;b&gt; &#60;i&#62;"),
+        ("an escaped &amp;amp;lt; stays", "an escaped &amp;lt; stays"),
+        ("`&amp;amp;` is an &amp;amp;", "`&amp;` is an &"),
+        ("AT&amp;T &amp; more &amp;c", "AT&T & more &c"),
+        ("once &amp;amp;amp; for all", "once &amp; for all"),
+        ("&amp;#27;[31m", "&#27;[31m"),
+    ] {
+        assert_eq!(title(written), due, "{written}");
+    }
+    let atom = "<feed xmlns=\"http://www.w3.org/2005/Atom\"><entry><id>1</id><title>&amp;#39;</title></entry></feed>";
+    assert_eq!(titles(&document(atom)), ["&#39;"]);
 }
 
 #[test]
@@ -37,12 +55,9 @@ fn links_in_the_order_of_their_worth() {
     assert_eq!(link(&format!("{guid}{atom}{own}")).unwrap(), "https://e.org/own");
     assert_eq!(link(&format!("{guid}{atom}")).unwrap(), "https://e.org/alt");
     assert_eq!(link(&format!("{enclosure}{guid}")).unwrap(), "https://e.org/guid");
-    assert_eq!(
-        link(&format!("{enclosure}{}", guid.replace("<guid", "<guid isPermaLink=\"false\""))).unwrap(),
-        "https://e.org/f.mp3"
-    );
+    assert_eq!(link(&format!("{enclosure}{}", guid.replace("<guid", "<guid isPermaLink=\"false\""))), None);
     let original = format!("{own}<feedburner:origLink>https://e.org/original</feedburner:origLink>");
-    assert_eq!(link(&original).unwrap(), "https://e.org/original");
+    assert_eq!(link(&original).unwrap(), "https://e.org/own");
     assert_eq!(link("<title>none</title>"), None);
 }
 
@@ -166,14 +181,48 @@ fn what_stands_beside_an_item_is_kept_or_passed_over() {
 }
 
 #[test]
-fn what_a_document_leaves_out_is_made_up_only_for_delivery() {
+fn the_item_that_is_shown_is_the_one_that_is_delivered() {
     let enclosed = rss("<item><title>a</title><enclosure url=\"https://e.org/f.mp3\"/></item>");
     assert_eq!(document(enclosed).items[0].link, None);
+    let inside = "<title>a &amp;#39;b&amp;#39;</title><guid isPermaLink=\"false\">1</guid>\
+                  <pubDate>Mon, 01 Jan 0001 00:00:00 +0000</pubDate><enclosure url=\"https://e.org/f.mp3\"/>\
+                  <feedburner:origLink>https://e.org/o</feedburner:origLink>";
+    let shown = document(rss(&format!("<item>{inside}</item>")));
+    assert_eq!(shown.items, [item(inside)]);
+    assert_eq!(shown.items[0].time(), None);
     let about = "<rdf:RDF xmlns:rdf=\"http://www.w3.org/1999/02/22-rdf-syntax-ns#\" xmlns=\"http://purl.org/rss/1.0/\">\
                  <item rdf:about=\"https://e.org/1\"><title>a</title></item></rdf:RDF>";
     assert_eq!(document(about).items[0].link.as_deref(), Some("https://e.org/1"));
     let titled = rss("<item><media:title>m</media:title><guid>1</guid></item>");
     assert_eq!(titles(&document(titled)), ["m"]);
+}
+
+#[test]
+fn no_picture_is_an_avatar_a_button_or_an_ad_wherever_it_stands() {
+    let image = |inside: &str| item(&format!("<title>x</title>{inside}")).image;
+    let (avatar, button) = ("https://0.gravatar.com/avatar/1?s=96", "https://e.org/twitter_icon_large.png");
+    let (ad, picture) = ("https://ad.doubleclick.net/1.jpg", "https://e.org/p.jpg");
+    for unfit in [avatar, button, ad, "https://e.org/f.svg"] {
+        for element in [
+            format!("<media:content url=\"{unfit}\" medium=\"image\"/>"),
+            format!("<media:thumbnail url=\"{unfit}\"/>"),
+            format!("<enclosure url=\"{unfit}\" type=\"image/png\"/>"),
+            format!("<itunes:image href=\"{unfit}\"/>"),
+            format!("<image><url>{unfit}</url></image>"),
+            format!("<description>&lt;img src='{unfit}'&gt;</description>"),
+        ] {
+            assert_eq!(image(&element), None, "{element}");
+            let beside = format!("{element}<content:encoded>&lt;img src='{picture}'&gt;</content:encoded>");
+            assert_eq!(image(&beside).as_deref(), Some(picture), "{element}");
+        }
+    }
+    let feed = |keys: &str| {
+        format!(r#"{{"version":"https://jsonfeed.org/version/1.1","items":[{{"id":"1","title":"t",{keys}}}]}}"#)
+    };
+    let html = format!(r#""content_html":"<img src='{avatar}'><img src='{picture}'>""#);
+    assert_eq!(document(feed(&html)).items[0].image.as_deref(), Some(picture));
+    let named = format!(r#"{html},"image":"{avatar}","banner_image":"https://e.org/banner.png""#);
+    assert_eq!(document(feed(&named)).items[0].image.as_deref(), Some("https://e.org/banner.png"));
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn new_entries_behind_known_ones_are_not_missed() {
     let grown = decode(grown.as_bytes(), &Hints::default()).unwrap();
     let again = read_again(&grown, &Hints::default(), &spans).unwrap();
     assert_eq!(again.entries.len(), MAX_ENTRIES);
-    let last = again.entries.last().and_then(Entry::item).and_then(|item| item.title);
+    let last = again.entries.last().and_then(|entry| entry.item().unwrap()).and_then(|item| item.title);
     assert_eq!(last.as_deref(), Some("5002"));
 }
 

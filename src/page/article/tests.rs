@@ -227,3 +227,34 @@ fn a_page_without_metadata_tells_its_article_all_the_same() {
     assert_eq!(found.published, time("2026-01-09T21:14:30Z"));
     assert_eq!(found.video.as_deref(), Some("https://www.youtube.com/watch?v=a1B2_c3-D4e"));
 }
+
+/// Metas, scripts and elements without end are read in one pass, and the clock is looked at on the way.
+#[test]
+fn a_page_that_names_authors_without_end_is_read_in_one_pass() {
+    let metas = |count: usize| (0..count).map(|n| format!("<meta name=author content='Ann {n}'>")).collect::<String>();
+    let found = automatic(&metas(20_000));
+    assert_eq!(found.authors.len(), 50);
+    let looks = |count: usize, is_over: bool| {
+        let url = Url::parse("https://news.example/a").unwrap();
+        let looks = Cell::new(0usize);
+        let count_look = || {
+            looks.set(looks.get() + 1);
+            is_over
+        };
+        let html = crate::page::dom::parse(&metas(count), &|| false).unwrap();
+        metadata::find(&html, &url, &count_look);
+        looks.get()
+    };
+    let (few, many) = (looks(5_000, false), looks(20_000, false));
+    assert!(few >= 5_000 / 64 && many >= 20_000 / 64, "{few} {many}");
+    assert!(many <= 5 * few, "{few} {many}");
+    assert_eq!(looks(20_000, true), 1, "it ends when its time is over");
+}
+
+#[test]
+fn an_address_beyond_all_use_is_none() {
+    let found = automatic(&format!("<meta property=og:image content='/{}'>", "x".repeat(2048)));
+    assert_eq!(found.image, None);
+    let based = format!("<base href='/{}/'><meta property=og:image content='a.png'>", "x".repeat(2048));
+    assert_eq!(automatic(&based).image.as_deref(), Some("https://news.example/2026/a.png"));
+}

@@ -37,6 +37,23 @@ fn items_within_items_do_not_multiply() {
     assert!(matches!(read_page(&page, &html), Err(Error::TooLarge(_))));
 }
 
+/// What one place says for many items: a base, a constant.
+#[test]
+fn what_is_repeated_in_every_item_is_bounded() {
+    let rows = "<a class=i href=b>t</a>".repeat(4_000);
+    let rules = json!({ "items": ".i", "title": ":self", "link": ":self" });
+    let page = |length: usize| format!("<base href='http://e.example/{}/'>{rows}", "x".repeat(length));
+    assert!(matches!(read_page(page(1_900), &rules), Err(Error::TooLarge(_))));
+    let ignored = read_page(page(2_100), &rules).unwrap();
+    assert_eq!(ignored.items[0].link.as_deref(), Some("https://site.example/news/b"), "{:?}", ignored.warnings);
+    let long = json!({ "items": ".i", "title": ":self", "extra": { "x": { "const": "c".repeat(1_000) } } });
+    assert!(matches!(read_page(&rows, &long), Err(Error::TooLarge(_))));
+    let values = format!("[{}0]", "{\"t\":1},".repeat(4_000));
+    let long =
+        json!({ "items": "", "title": "/t", "extra": { "x": { "join": [{ "const": "c".repeat(1_000) }, "/t"] } } });
+    assert!(matches!(read_json(&values, &long), Err(Error::TooLarge(_))));
+}
+
 #[test]
 fn what_takes_too_long_is_given_up() {
     let page = "<i></i>".repeat(50_000);

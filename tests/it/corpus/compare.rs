@@ -11,9 +11,13 @@ fn is_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}')
 }
 
-/// The text on one line.
+/// The text on one line. Parsers differ in how often they resolve references; readers want none left.
 pub(super) fn exact(text: Option<&str>) -> String {
-    text.unwrap_or_default().split(is_space).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    unescape(&unescape(text.unwrap_or_default()))
+        .split(is_space)
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// The letters of a title, whatever markup is around them.
