@@ -106,7 +106,8 @@ impl DestinationHealth {
     /// Why it stands so, for people; none if it is well.
     pub(super) fn reason(&self, standing: Standing) -> Option<String> {
         let DeliveryReported { reason, last_error, queued, dead_letters, .. } = &self.report;
-        let why = reason.as_ref().or(last_error.as_ref().map(|error| &error.message));
+        let last = last_error.as_ref().map(|error| &*error.message);
+        let why = reason.as_deref().or(last);
         let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
         Some(match standing {
             Standing::Well | Standing::Paused => return None,
