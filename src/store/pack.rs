@@ -12,6 +12,9 @@ use crate::identity::Keys;
 
 /// Items in one value. Small, for sled moves whole values about.
 pub(super) const CHUNK: usize = 256;
+/// Items that are remembered of one source at most: each changed poll reads them all. Of more, those that left the
+/// document longest ago are forgotten before their time.
+const MAX_ITEMS: usize = 100_000;
 /// Stands for the time while an item is in the last document.
 const PRESENT: u32 = u32::MAX;
 
@@ -162,6 +165,20 @@ impl Packs {
             Change::New(keys).write(&mut self.journal);
             self.remember(Seen { keys, last: PRESENT });
         }
+        if let Some(before) = self.excess()
+            && self.forget(before)
+        {
+            Change::Forgot(before).write(&mut self.journal);
+        }
+    }
+
+    /// Items that were last there before this second are too many.
+    fn excess(&self) -> Option<u32> {
+        let excess = self.len().checked_sub(MAX_ITEMS).filter(|excess| *excess > 0)?;
+        let all = self.chunks.iter().flat_map(|chunk| &chunk.items).map(|item| item.last);
+        let mut left: Vec<u32> = all.filter(|last| *last != PRESENT).collect();
+        left.sort_unstable();
+        left.get(excess - 1).or(left.last()).map(|last| last + 1)
     }
 
     /// Forgets items that were last there before this second; whether there were any.
@@ -380,6 +397,23 @@ mod tests {
             }
         }
         assert!(journals > 100 && wholes > 100, "{journals} {wholes}");
+    }
+
+    #[test]
+    fn of_too_many_items_those_are_forgotten_that_left_longest_ago() {
+        let mut packs = Packs::default();
+        let flood = 30_000_u64;
+        for poll in 0..5_u32 {
+            let document: Vec<Keys> = (0..flood).map(|number| keys(u64::from(poll) * flood + number)).collect();
+            let met = packs.meet(document.iter().map(Keys::strongest));
+            let (before, now) = (1_000 + poll, 1_001 + poll);
+            packs.update(&met, met.unseen(&document).into_iter(), before, now, Duration::from_secs(1_000_000));
+            assert!(packs.len() <= MAX_ITEMS);
+        }
+        assert_eq!(packs.len(), 3 * flood as usize);
+        let met = packs.meet([keys(0), keys(2 * flood), keys(5 * flood - 1)].iter().map(Keys::strongest));
+        let seen = [0, 2 * flood, 5 * flood - 1].map(|number| met.seen(keys(number).strongest()));
+        assert_eq!(seen, [false, true, true]);
     }
 
     #[test]
