@@ -3,6 +3,7 @@
 //! An actor imports no other actor's module, only [`messages`]; who is wired to whom is the
 //! business of the Supervisor and of the app.
 
+pub mod arrivals;
 pub mod articles;
 pub mod clock;
 pub mod death_watch;

@@ -57,6 +57,7 @@ pub fn run(config: Config, read_config: ReadConfig, asked: watch::Receiver<Asked
     }
     let options = store::Options {
         sources: config.sources.iter().map(|source| source.name.clone()).collect(),
+        renames: config.renames(),
         ..store::Options::new(config.state_dir.clone(), log.new(o!()))
     };
     let store = match Store::open(options) {

@@ -133,6 +133,12 @@ pub struct Source {
     pub breaker: Breaker,
     /// Newest items delivered at the first successful poll.
     pub backfill: Backfill,
+    /// Destinations that get the newest items first when they are new to this source.
+    pub backfill_to: Vec<(Name, Backfill)>,
+    /// New items of one poll that are delivered at most, once the source is known; 0: no limit.
+    pub hold_above: usize,
+    /// The name that the source had before.
+    pub was: Option<Name>,
     /// How long an item that left the document is remembered.
     pub retention: Duration,
     /// Whether a document without items is a failure.
@@ -285,6 +291,8 @@ impl Patterns {
 pub struct Destination {
     /// Its identity.
     pub name: Name,
+    /// Of each source that it is new to, the newest items that it gets first.
+    pub backfill: Backfill,
     /// Where and how items go.
     pub kind: DestinationKind,
 }
@@ -309,6 +317,11 @@ pub enum DestinationKind {
 }
 
 impl Config {
+    /// Sources with the name that they had before: the former name first.
+    pub fn renames(&self) -> Vec<(Name, Name)> {
+        self.sources.iter().filter_map(|source| Some((source.was.clone()?, source.name.clone()))).collect()
+    }
+
     /// The colours of the sources that have one.
     pub fn colors(&self) -> BTreeMap<Name, u32> {
         self.sources.iter().filter_map(|source| Some((source.name.clone(), source.color?))).collect()
@@ -335,6 +348,7 @@ impl Destination {
     pub fn same_as(&self, other: &Self) -> bool {
         use DestinationKind::{Discord, Stdout, Webhook};
         self.name == other.name
+            && self.backfill == other.backfill
             && match (&self.kind, &other.kind) {
                 (Discord { url: a }, Discord { url: b }) => a == b,
                 (Webhook { url: a, secret: s }, Webhook { url: b, secret: t }) => (a, s) == (b, t),

@@ -17,6 +17,7 @@ mod fence;
 mod group_commit;
 mod ingest;
 mod journal;
+pub mod known_sources;
 mod meta;
 mod opening;
 mod outbox;
@@ -25,6 +26,7 @@ mod parcel;
 mod queue;
 mod records;
 pub mod saved_page;
+mod source_record;
 mod spare;
 mod stall;
 mod turns;
@@ -57,6 +59,8 @@ use engine::{Command, Engine, Reply, Shared};
 pub use fate::Outline;
 pub use fence::Fence;
 pub use ingest::bound;
+pub use records::{Former, Renamed};
+pub use source_record::Held;
 use stall::{Condition, Limits, Progress};
 
 /// How a store is opened.
@@ -66,6 +70,8 @@ pub struct Options {
     pub dir: PathBuf,
     /// The configured sources: after a loss, these reseed.
     pub sources: Vec<Name>,
+    /// Sources that had another name before, the former name first: they take its state over.
+    pub renames: Vec<(Name, Name)>,
     /// A call into the disk or the database that takes longer makes the store `failing` until it returns.
     pub patience: Duration,
     /// A call into the database that takes longer hangs for good; opening may take ten times as long.
@@ -84,6 +90,7 @@ impl Options {
         Self {
             dir,
             sources: Vec::new(),
+            renames: Vec::new(),
             patience: Duration::from_secs(3),
             deadline: Duration::from_secs(60),
             retry: Duration::from_secs(10),
@@ -215,6 +222,17 @@ impl Store {
     /// Those of every call: the store fails just now, or was closed.
     pub async fn source(&self, name: &Name) -> Result<SourceRecord, StoreError> {
         self.ask(|reply| Command::Source(name.clone(), reply)).await
+    }
+
+    /// Has sources take over the state of their former names, which come first. Done again, it changes nothing.
+    pub async fn rename(&self, names: Vec<(Name, Name)>) -> Result<Vec<Renamed>, StoreError> {
+        self.ask(|reply| Command::Rename(names, reply)).await
+    }
+
+    /// Sources that left the configuration, and whose state is kept.
+    pub async fn former(&self) -> Result<Vec<Former>, StoreError> {
+        let configured = self.shared.configured.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.ask(|reply| Command::Former(configured, reply)).await
     }
 
     /// The destination's record, and how full its outbox is.
@@ -391,6 +409,18 @@ pub struct SourceRecord {
     /// How well the rules of a page or of JSON fitted the last document.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub matched: Option<Matched>,
+    /// Fingerprint of the URL: what tells that a source has a new name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<u64>,
+    /// The first half of its items' ids, where that is not of its name: it had another one before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<u64>,
+    /// Destinations that had something of it, or were there at its first successful poll; none before that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destinations: Option<Vec<String>>,
+    /// New items of the last document that were too many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
     /// Seconds that the record outlives its source in the configuration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention_s: Option<u64>,
@@ -500,6 +530,8 @@ pub struct Prospect {
     pub source: Arc<config::Source>,
     /// Of the candidates, in their order.
     pub outlines: Vec<Outline>,
+    /// The source's record before the poll.
+    pub record: SourceRecord,
 }
 
 /// What came of an [`Ingest`].
@@ -511,8 +543,12 @@ pub struct Ingested {
     pub accepted: u64,
     /// Those marked seen only: by backfill at the first successful poll, or by reseeding.
     pub skipped: u64,
+    /// Those marked seen only, as they were too many at once.
+    pub held: u64,
     /// Those kept out by the filters.
     pub filtered: u64,
+    /// Items that were seen before, and queued for a destination that is new to the source.
+    pub backfilled: u64,
 }
 
 /// One item in the outbox of one destination; its JSON is what `webhook` and `stdout` send.

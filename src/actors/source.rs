@@ -17,7 +17,7 @@ use actix::{
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
-use slog::{Logger, info, o, warn};
+use slog::{Logger, debug, info, o, warn};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::{
@@ -43,7 +43,7 @@ use crate::{
     },
     resilience::breaker::Phase,
     store::{
-        Fence, Ingest, Prospect, SourceRecord, StoreError,
+        Fence, Ingest, Ingested, Prospect, SourceRecord, StoreError,
         saved_page::{About, SavedPages},
     },
 };
@@ -180,7 +180,8 @@ impl SourceActor {
             pages: self.pages.clone(),
             enricher: self.enricher.clone(),
             ears: self.ears.clone(),
-            window: self.window.clone(),
+            // for a new destination every entry counts, seen or not
+            window: if owes(&self.poller, &self.source) { Arc::default() } else { self.window.clone() },
             read: self.read,
             attempts,
             poller: self.poller.clone(),
@@ -270,6 +271,7 @@ impl SourceActor {
         let mut next = self.poller.clone();
         next.finished(started, now, End::Success, &mut self.rng);
         next.record = SourceRecord {
+            address: Some(document::address(&self.source)),
             etag: etag.filter(|_| whole),
             last_modified: last_modified.filter(|_| whole),
             body_hash: whole.then_some(body_hash),
@@ -287,14 +289,23 @@ impl SourceActor {
                 if failures > 0 {
                     info!(actor.log, "recovered"; "after_failures" => failures);
                 }
+                actor.tell_held(&ingested);
+                if ingested.backfilled > 0 {
+                    info!(actor.log, "items that a new destination gets first are queued"; "items" => ingested.backfilled);
+                }
                 if ingested.new > 0 {
                     info!(actor.log, "new items"; "new" => ingested.new, "accepted" => ingested.accepted,
-                        "skipped" => ingested.skipped, "filtered" => ingested.filtered);
+                        "skipped" => ingested.skipped, "filtered" => ingested.filtered, "held" => ingested.held);
                 }
                 if emptied {
                     warn!(actor.log, "the feed had items and now has none"; "kind" => "empty");
                 }
+                let held = actor.poller.record.held;
+                next.record.stored(&actor.source, &ingested);
                 actor.poller.stored(next);
+                if held != actor.poller.record.held {
+                    actor.tell_schedule(now);
+                }
                 actor.window = Arc::new(window);
                 let outcome = PollOutcome::Changed { accepted: ingested.accepted, emptied };
                 actor.report(started, attempts, outcome, false, false);
@@ -302,6 +313,18 @@ impl SourceActor {
             }
             Err(error) => actor.failed(started, attempts, Failure::fatal(ErrorKind::Store, error.to_string())),
         }))
+    }
+
+    /// Says that a flood began, or goes on.
+    fn tell_held(&self, ingested: &Ingested) {
+        let Ingested { held, accepted, .. } = *ingested;
+        let message =
+            "too many new items at once: only the newest are delivered, the others count as seen (hold_above)";
+        match self.poller.record.held {
+            _ if held == 0 => {}
+            None => warn!(self.log, "{message}"; "new" => held + accepted, "accepted" => accepted, "held" => held),
+            Some(_) => debug!(self.log, "{message}"; "new" => held + accepted, "accepted" => accepted, "held" => held),
+        }
     }
 
     fn failed(&mut self, started: Moment, attempts: u32, failure: Failure) -> LocalBoxActorFuture<Self, ()> {
@@ -349,6 +372,7 @@ impl SourceActor {
             breaker: record.breaker.phase(now.wall),
             next_poll: self.poller.next_poll(now.wall),
             gone: record.gone == Some(record.fingerprint),
+            held: record.held,
         });
     }
 }
@@ -406,6 +430,11 @@ impl Handler<Stop> for SourceActor {
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
         ctx.stop();
     }
+}
+
+/// Whether the next document must come whole and be read whole, as a destination is new to the source.
+fn owes(poller: &Poller, source: &config::Source) -> bool {
+    poller.record.due_backfills(source).next().is_some()
 }
 
 /// One poll: its attempts, and reading what they bring.
@@ -504,7 +533,11 @@ impl Poll {
 
     async fn attempt(&self, spent: Duration) -> Result<Got, Failure> {
         let record = &self.poller.record;
-        let validators = Validators { etag: record.etag.as_deref(), last_modified: record.last_modified.as_deref() };
+        let validators = if owes(&self.poller, &self.source) {
+            Validators { etag: None, last_modified: None }
+        } else {
+            Validators { etag: record.etag.as_deref(), last_modified: record.last_modified.as_deref() }
+        };
         match self.fetcher.get_after(spent, validators).await? {
             Answer::NotModified(_) => Ok(Got::NotModified),
             Answer::Gone => Ok(Got::Gone),
@@ -519,7 +552,7 @@ impl Poll {
                 "to" => RedactedUrl(&url).to_string());
         }
         let body_hash = xxh3_128(&body);
-        if self.poller.record.body_hash == Some(body_hash) {
+        if self.poller.record.body_hash == Some(body_hash) && !owes(&self.poller, &self.source) {
             fetch::reuse(body);
             return Ok(Got::Same { etag, last_modified });
         }
@@ -585,7 +618,8 @@ impl Poll {
             && !changed.parsed.candidates.is_empty()
         {
             // on the heap, for other sources' polls have no use for it
-            let missed = Box::pin(enricher.enrich(&mut changed.parsed)).await?;
+            let record = self.poller.record.clone();
+            let missed = Box::pin(enricher.enrich(&mut changed.parsed, record)).await?;
             for Missed { what, url, failure } in missed {
                 info!(self.log, "an item goes without its {what}: {}", failure.message;
                     "kind" => failure.kind.to_string(), "url" => url);
@@ -597,10 +631,10 @@ impl Poll {
 
 impl Enricher {
     /// Adds to the items that will be delivered what their own pages say.
-    async fn enrich(&self, parsed: &mut Parsed) -> Result<Vec<Missed>, Failure> {
+    async fn enrich(&self, parsed: &mut Parsed, record: SourceRecord) -> Result<Vec<Missed>, Failure> {
         let Parsed { keys, candidates, .. } = parsed;
         let outlines = candidates.iter().map(|candidate| candidate.outline(keys)).collect();
-        let prospect = Prospect { source: self.visitor.source.clone(), outlines };
+        let prospect = Prospect { source: self.visitor.source.clone(), outlines, record };
         let answer = self.ears.appraiser.send(AppraiseDocument(prospect)).await.unwrap_or(Err(StoreError::Closed));
         let accepted = answer.map_err(|error| Failure::fatal(ErrorKind::Store, error.to_string()))?;
         let due = candidates.iter_mut().zip(accepted).filter(|(_, accepted)| *accepted);

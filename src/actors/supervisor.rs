@@ -130,6 +130,7 @@ impl Supervisor {
         let config = &self.seat.config;
         let sources = enabled(config).map(|source| ConfiguredSource {
             name: source.name.clone(),
+            was: source.was.clone(),
             host: source.url.host_str().unwrap_or_default().to_owned(),
             interval: source.schedule.interval,
         });

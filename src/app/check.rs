@@ -8,13 +8,16 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::{
+    actors::arrivals,
     app::{
         ask::{Asked, ask},
         table::{self, Column, Overflow},
     },
-    config::{self, Config},
+    config::{self, Config, diagnostic::Diagnostic},
     fetch::Tls,
     model::{ErrorKind, Line, line::escaped_json},
+    poll::document,
+    store::known_sources,
 };
 
 /// Sources asked at the same time.
@@ -84,6 +87,24 @@ pub fn run(config: &Config, json: bool) -> ExitCode {
         anstream::println!("\n{} of {} sources answered{rest}", rows.len() - failed, rows.len());
     }
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(3) }
+}
+
+/// New sources with the URL of one that left, as far as the last daemon wrote down which it knew.
+pub fn seem_renamed(config: &Config) -> Vec<Diagnostic> {
+    let known = known_sources::read(&config.state_dir);
+    let configured = |name: &str| config.sources.iter().any(|source| source.name.as_str() == name);
+    let former: Vec<_> = known.iter().filter(|(name, _)| !configured(name)).collect();
+    let new = config
+        .sources
+        .iter()
+        .filter(|source| source.enabled && source.was.is_none() && !known.contains_key(source.name.as_str()));
+    let hints = new.filter_map(|source| {
+        let address = document::address(source);
+        let (was, _) = former.iter().find(|(_, former)| **former == address)?;
+        let key = format!("source[{}]", source.name);
+        Some(Diagnostic { key, ..Diagnostic::of_file(&config.path, arrivals::hint(&source.name, was)) })
+    });
+    hints.collect()
 }
 
 async fn ask_all(sources: &[Arc<config::Source>]) -> Vec<Row> {

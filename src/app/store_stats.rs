@@ -35,6 +35,7 @@ pub fn read(config: &Config, log: Logger) -> Result<Stats, StatsError> {
     actix::System::new().block_on(async {
         let options = store::Options {
             sources: config.sources.iter().map(|source| source.name.clone()).collect(),
+            renames: config.renames(),
             ..store::Options::new(config.state_dir.clone(), log)
         };
         let store = Store::open(options).map_err(|error| match error {

@@ -70,6 +70,8 @@ pub(super) fn run(global: &Global, options: Options) -> Result<ExitCode, Diagnos
             return Ok(ExitCode::from(INVALID));
         }
     };
+    let mut loaded = loaded;
+    loaded.warnings.extend(app::check::seem_renamed(&loaded.config));
     let config = &loaded.config;
     if options.fetch {
         anstream::eprint!("{}", listed(&loaded.warnings, "warning", AnsiColor::Yellow));

@@ -30,6 +30,7 @@ pub(super) struct FetchSettings {
     failures: u32,
     cooldown: Bounds,
     pub(super) backfill: Backfill,
+    pub(super) hold_above: usize,
     pub(super) retention: Duration,
     pub(super) on_empty: OnEmpty,
     pub(super) encoding: Option<&'static Encoding>,
@@ -60,6 +61,7 @@ impl Default for FetchSettings {
             failures: 3,
             cooldown: Bounds::new(seconds(300), seconds(3600)),
             backfill: Backfill::Newest(1),
+            hold_above: 50,
             retention: 90 * DAY,
             on_empty: OnEmpty::Auto,
             encoding: None,
@@ -125,6 +127,8 @@ impl FetchSettings {
 
         set(&mut self.encoding, table.get("encoding").and_then(|value| encoding(&value)));
         set(&mut self.backfill, table.get("backfill").and_then(|value| backfill(&value)));
+        let hold_above = table.get("hold_above").and_then(|value| value.integer(0..=u32::MAX));
+        set(&mut self.hold_above, hold_above.map(|number| number as usize));
         set(&mut self.retention, table.get("retention").and_then(|value| value.duration(Duration::ZERO..=YEAR * 100)));
         let choices = [("auto", OnEmpty::Auto), ("ok", OnEmpty::Ok), ("fail", OnEmpty::Fail)];
         set(&mut self.on_empty, table.get("on_empty").and_then(|value| value.choice(&choices)));
@@ -260,7 +264,7 @@ fn encoding(value: &Value<'_>) -> Option<Option<&'static Encoding>> {
     encoding.map(Some)
 }
 
-fn backfill(value: &Value<'_>) -> Option<Backfill> {
+pub(super) fn backfill(value: &Value<'_>) -> Option<Backfill> {
     match value.as_str() {
         Some("all") => Some(Backfill::All),
         Some(_) => {

@@ -6,10 +6,11 @@ mod field;
 mod moment;
 mod page;
 mod pointer;
+mod rename;
 mod source;
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     collections::HashMap,
     ffi::OsString,
     path::{Path, PathBuf},
@@ -20,7 +21,7 @@ use slog::Level;
 use url::{Host, ParseError, Url};
 
 use super::{
-    Concurrency, Config, Destination, DestinationKind, DiscordLimits, Http, Listen, Log, LogFormat, Source,
+    Backfill, Concurrency, Config, Destination, DestinationKind, DiscordLimits, Http, Listen, Log, LogFormat, Source,
     fetch_settings::{FetchSettings, Roots},
     load::LoadOptions,
     reader::{Table, Value, short},
@@ -28,6 +29,7 @@ use super::{
     value::Compiled,
 };
 use crate::model::{Name, Secret};
+use rename::Renames;
 
 /// The whole file. None only where what is missing is reported.
 pub(super) fn config(mut root: Table<'_>, path: &Path, options: &LoadOptions<'_>) -> Option<Config> {
@@ -63,7 +65,7 @@ pub(super) fn config(mut root: Table<'_>, path: &Path, options: &LoadOptions<'_>
     let destinations = match (destinations.is_empty(), Name::new("stdout")) {
         (true, Ok(name)) if names.order.is_empty() => {
             names.order.push(name.clone());
-            vec![Arc::new(Destination { name, kind: DestinationKind::Stdout })]
+            vec![Arc::new(Destination { name, backfill: Backfill::Newest(0), kind: DestinationKind::Stdout })]
         }
         _ => destinations,
     };
@@ -72,6 +74,9 @@ pub(super) fn config(mut root: Table<'_>, path: &Path, options: &LoadOptions<'_>
     let context = source::Context {
         fetch: &fetch,
         destinations: &names.order,
+        backfills: &destinations.iter().map(|destination| (destination.name.clone(), destination.backfill)).collect(),
+        renames: Renames::default(),
+        urls: RefCell::default(),
         secrets: &secrets,
         needed,
         roots: &roots,
@@ -82,6 +87,7 @@ pub(super) fn config(mut root: Table<'_>, path: &Path, options: &LoadOptions<'_>
         .into_iter()
         .filter_map(|table| source::source(table, &mut source_names, &context).map(Arc::new))
         .collect();
+    context.renames.check(root.report, &source_names);
     // they were collected where the tables were, which are much larger
     sources.shrink_to_fit();
 
@@ -136,6 +142,7 @@ pub(super) const KEYS: &[&str] = &[
     "backfill",
     "retention",
     "on_empty",
+    "hold_above",
     "max_concurrent",
     "max_concurrent_per_host",
     "retry",
@@ -152,6 +159,7 @@ pub(super) const KEYS: &[&str] = &[
     "source",
     "name",
     "label",
+    "was",
     "url",
     "kind",
     "to",

@@ -138,6 +138,7 @@ fn signature(key: &[u8], timestamp: &str, body: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::{
+        config::Backfill,
         model::{Item, Name},
         store::SourceRef,
     };
@@ -153,7 +154,7 @@ mod tests {
     }
 
     fn to(kind: DestinationKind) -> Destination {
-        Destination { name: Name::new("news").unwrap(), kind }
+        Destination { name: Name::new("news").unwrap(), backfill: Backfill::Newest(0), kind }
     }
 
     #[test]

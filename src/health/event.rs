@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::{
     model::{DeliveryError, Failure, Name},
     resilience::breaker::Phase,
+    store::Held,
 };
 
 /// A poll ended. Exactly one for each poll, whatever came of it.
@@ -57,6 +58,8 @@ pub struct SourceScheduled {
     pub next_poll: Option<Timestamp>,
     /// Whether an answer of 410 keeps it off.
     pub gone: bool,
+    /// New items of its last document that were too many.
+    pub held: Option<Held>,
 }
 
 /// Our own limits (open files, memory) kept an attempt from being made; it will be made again.
@@ -87,6 +90,8 @@ pub struct DaemonReported {
 pub struct ConfiguredSource {
     /// Its name.
     pub name: Name,
+    /// The name that it had before.
+    pub was: Option<Name>,
     /// Its URL's host, to tell an outage from one bad host.
     pub host: String,
     /// Its interval, to tell a stalled source.

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     model::{ErrorKind, Moment},
     resilience::breaker::Phase,
+    store::Held,
 };
 
 /// A poll that is overdue by its interval and this long is stalled.
@@ -25,6 +26,8 @@ pub(super) struct SourceHealth {
     /// clock says.
     pub(super) due: Option<Duration>,
     pub(super) gone: bool,
+    /// New items of the last document that were too many.
+    pub(super) held: Option<Held>,
     pub(super) unsaved: bool,
     /// Counters of earlier runs are in it.
     pub(super) restored: bool,
@@ -40,6 +43,7 @@ impl SourceHealth {
             breaker: Phase::Closed,
             due: None,
             gone: false,
+            held: None,
             unsaved: false,
             restored: false,
         }
@@ -63,7 +67,7 @@ impl SourceHealth {
             SourceStatus::Gone
         } else if self.phase(now) != Phase::Closed {
             SourceStatus::Down
-        } else if self.counters.consecutive_failures > 0 || self.overdue(now).is_some() {
+        } else if self.counters.consecutive_failures > 0 || self.overdue(now).is_some() || self.held.is_some() {
             SourceStatus::Degraded
         } else if self.counters.polls() == 0 {
             SourceStatus::Pending
@@ -110,9 +114,41 @@ impl SourceHealth {
             }
             SourceStatus::Degraded => Some(match self.overdue(now) {
                 Some(late) => format!("stalled, its poll is overdue by {} s", late.as_secs()),
-                None => failed(),
+                None => self.held.filter(|_| self.counters.consecutive_failures == 0).map_or_else(failed, flooded),
             }),
             SourceStatus::Ok | SourceStatus::Pending | SourceStatus::Paused => None,
         }
+    }
+}
+
+/// Why a source is degraded that had too many new items at once.
+fn flooded(Held { held, of }: Held) -> String {
+    let kept = of.saturating_sub(held);
+    let (held, of) = (thousands(held), thousands(of));
+    format!("held back {held} of {of} new items of one poll (hold_above = {kept})")
+}
+
+/// With a comma at every third digit.
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (n, digit) in digits.chars().enumerate() {
+        if n > 0 && (digits.len() - n).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_told_with_its_figures() {
+        let told = "held back 1,234 of 1,284 new items of one poll (hold_above = 50)";
+        assert_eq!(flooded(Held { held: 1234, of: 1284 }), told);
+        assert_eq!([7, 999, 1000, 1_234_567].map(thousands), ["7", "999", "1,000", "1,234,567"]);
     }
 }

@@ -82,8 +82,13 @@ impl HealthState {
     /// These exist now. What is known of the rest is dropped.
     pub fn configured(&mut self, configured: Configured) {
         let mut old = std::mem::take(&mut self.sources);
-        for ConfiguredSource { name, host, interval } in configured.sources {
-            let source = match old.remove(&name) {
+        for ConfiguredSource { name, was, host, interval } in configured.sources {
+            let renamed = |old: &mut BTreeMap<Name, Arc<SourceHealth>>| {
+                let mut known = old.remove(was.as_ref()?)?;
+                Arc::make_mut(&mut known).unsaved = true;
+                Some(known)
+            };
+            let source = match old.remove(&name).or_else(|| renamed(&mut old)) {
                 Some(mut known) => {
                     if (&known.host, known.interval) != (&host, interval) {
                         let known = Arc::make_mut(&mut known);
@@ -152,6 +157,7 @@ impl HealthState {
             source.breaker = scheduled.breaker;
             source.due = scheduled.next_poll.map(|next| now.steady_at(next));
             source.gone = scheduled.gone;
+            source.held = scheduled.held;
         }
     }
 

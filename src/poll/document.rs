@@ -11,7 +11,7 @@ use std::{
 };
 
 use url::Url;
-use xxhash_rust::xxh3::Xxh3Default;
+use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
 use crate::{
     config::{OnEmpty, Source, SourceKind},
@@ -193,6 +193,11 @@ fn read_entries(
 
 fn unreadable(error: feed::Error) -> Failure {
     Failure::fatal(error.kind(), error.to_string())
+}
+
+/// Tells the URL of a source from others without showing it.
+pub fn address(source: &Source) -> u64 {
+    xxh3_64(source.url.as_str().as_bytes())
 }
 
 /// Validators and body hash of a source hold only for the same URL, kind, encoding, headers and parser.

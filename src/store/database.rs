@@ -11,6 +11,7 @@
 //! | `o/DESTINATION/` u64 | outbox: a parcel of items, by the place of its first |
 //! | `d/DESTINATION/` u64 | dead letter, JSON |
 //! | `h/NAME` | health counters |
+//! | `w/SOURCE` | how often a source of this name took another one (u32) |
 //!
 //! Every value begins with a checksum of key and body; `m` holds the XOR of them all. sled may lose
 //! records without saying so: at opening every record is read, and checksums, counts, digest and the

@@ -24,7 +24,7 @@ use super::{
     meta::Meta,
     opening::Opening,
     queue::Waiting,
-    records,
+    records::{self, Former, Renamed},
     stall::{Phase, Progress},
 };
 use crate::model::Name;
@@ -51,8 +51,20 @@ pub(super) enum Command {
     Ingest(Box<(Ingest, Fence)>, Reply<Ingested>),
     WouldAccept(Box<Prospect>, Reply<Vec<bool>>),
     SaveSources(Vec<(Name, SourceRecord)>, Reply<()>),
-    Lease { destination: Name, max: usize, reply: Reply<Vec<Queued>> },
-    Settle { destination: Name, settled: Vec<Settled>, record: DestinationRecord, reply: Reply<Backlog> },
+    Rename(Vec<(Name, Name)>, Reply<Vec<Renamed>>),
+    /// Which sources are configured.
+    Former(Vec<Name>, Reply<Vec<Former>>),
+    Lease {
+        destination: Name,
+        max: usize,
+        reply: Reply<Vec<Queued>>,
+    },
+    Settle {
+        destination: Name,
+        settled: Vec<Settled>,
+        record: DestinationRecord,
+        reply: Reply<Backlog>,
+    },
     Host(String, Reply<HostRecord>),
     SaveHost(String, HostRecord, Reply<()>),
     SaveHealth(Vec<(String, Vec<u8>)>, Reply<()>),
@@ -265,6 +277,8 @@ impl Engine {
             Command::Settle { reply, .. } => drop(reply.send(Err(error))),
             Command::LoadHealth(reply) => drop(reply.send(Err(error))),
             Command::Stats(reply) => drop(reply.send(Err(error))),
+            Command::Rename(_, reply) => drop(reply.send(Err(error))),
+            Command::Former(_, reply) => drop(reply.send(Err(error))),
             Command::Host(_, reply) => drop(reply.send(Err(error))),
             Command::SaveSources(_, reply)
             | Command::SaveHost(_, _, reply)

@@ -115,6 +115,12 @@ impl OpenGroup<'_> {
                 });
                 self.answer_later(reply, saved)
             }
+            Command::Rename(names, reply) => {
+                self.commit_first()?;
+                let rename = |(old, new): &(Name, Name)| records::rename(self.database, &mut self.group, old, new);
+                let renamed = names.iter().map(rename).collect();
+                self.answer_later(reply, renamed)
+            }
             Command::Settle { destination, settled, record, reply } => {
                 let backlog = outbox::settle(self.database, &mut self.group, &destination, settled, &record);
                 self.answer_later(reply, backlog)
@@ -158,6 +164,10 @@ impl OpenGroup<'_> {
                 self.commit_first()?;
                 answer(reply, records::stats(self.database, self.dir))
             }
+            Command::Former(configured, reply) => {
+                self.commit_first()?;
+                answer(reply, records::former(self.database, &configured))
+            }
             Command::Lease { destination, max, reply } => {
                 answer(reply, outbox::lease(self.database, &self.group, &destination, max))
             }
@@ -170,6 +180,7 @@ impl OpenGroup<'_> {
             // changes are applied, and a close is taken out before
             Command::Ingest(..)
             | Command::SaveSources(..)
+            | Command::Rename(..)
             | Command::Settle { .. }
             | Command::SaveHost(..)
             | Command::SaveHealth(..)

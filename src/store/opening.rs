@@ -10,7 +10,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use slog::{crit, warn};
+use slog::{crit, info, warn};
 
 use super::{
     Options,
@@ -18,7 +18,7 @@ use super::{
     database::{Database, Fault},
     directory, disk,
     meta::Meta,
-    records::{self, Loss},
+    records::{self, Loss, Renamed},
     saved_page::SavedPages,
     spare::Spare,
     stall::Progress,
@@ -93,6 +93,7 @@ impl Opening<'_> {
 
     fn look(&self, db: &Path, known: Option<Committed>) -> Result<Database, Fault> {
         let mut database = Database::open(db, known, self.progress)?;
+        self.rename(&mut database)?;
         let mut group = database.group();
         let now = (self.options.now)();
         let forgotten = records::purge(&database, &mut group, &self.configured(), now)?;
@@ -104,6 +105,18 @@ impl Opening<'_> {
             }
         }
         Ok(database)
+    }
+
+    /// A source with a new name takes its state over before anything is forgotten.
+    fn rename(&self, database: &mut Database) -> Result<(), Fault> {
+        let configured = self.configured();
+        let mut group = database.group();
+        for (old, new) in self.options.renames.iter().filter(|(old, _)| !configured.contains(old)) {
+            if records::rename(database, &mut group, old, new)? == Renamed::TakenOver {
+                info!(self.options.log, "the source has a new name and goes on where it was"; "source" => new, "was" => old);
+            }
+        }
+        database.commit(group)
     }
 
     /// Notes that the database is damaged, before anything is moved: the note is what makes the next

@@ -11,12 +11,14 @@ use std::{
 
 use jiff::{Timestamp, fmt::serde::timestamp};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
     DestinationRecord, HostRecord, SourceRecord, Stats,
     database::{Database, Fault, Group, Record, Replaced},
     directory,
     ended::Ended,
+    ingest::identity_of,
     pack::Packs,
 };
 use crate::model::Name;
@@ -131,8 +133,13 @@ fn encode<T: Serialize>(what: &str, value: &T) -> Result<Vec<u8>, Fault> {
 // === sources ===
 
 pub(super) fn source(database: &Database, group: &Group, name: &Name) -> Result<SourceRecord, Fault> {
-    let bytes = group.get(database, &source_key(name.as_str()))?;
-    bytes.map_or_else(|| Ok(SourceRecord::default()), |bytes| decode(name.as_str(), parts(name.as_str(), &bytes)?.1))
+    if let Some(bytes) = group.get(database, &source_key(name.as_str()))? {
+        return decode(name.as_str(), parts(name.as_str(), &bytes)?.1);
+    }
+    // the ids of an earlier source of this name went on with its new name
+    let renamed = group.get(database, &key(b'w', name.as_str()))?;
+    let identity = renamed.map(|times| xxh3_64_with_seed(&times, identity_of(name)));
+    Ok(SourceRecord { identity, ..SourceRecord::default() })
 }
 
 /// A source's record is the length of the journal of its seen items (u16), the journal, and JSON.
@@ -169,17 +176,27 @@ pub(super) fn save_source(
     record: &SourceRecord,
 ) -> Result<(), Fault> {
     let (before, replaced) = group.replaced(database, &source_key(name.as_str()))?;
-    let journal = match &before {
-        Some(bytes) => parts(name.as_str(), bytes)?.0,
-        None => &[],
-    };
-    put_source(group, name, record, journal, replaced)
+    let Some(bytes) = &before else { return put_source(group, name, record, &[], replaced) };
+    let (journal, json) = parts(name.as_str(), bytes)?;
+    let mut record = record.clone();
+    record.keep_destinations(decode::<Known>(name.as_str(), json)?.destinations);
+    put_source(group, name, &record, journal, replaced)
+}
+
+/// The fields of a [`SourceRecord`] that the store itself goes by.
+#[derive(Deserialize)]
+struct Known {
+    #[serde(with = "timestamp::millisecond::optional", default)]
+    last_success: Option<Timestamp>,
+    #[serde(default)]
+    destinations: Option<Vec<String>>,
 }
 
 /// What is committed of a source: the little that matters of its record, and its seen items.
 #[derive(Default)]
 pub(super) struct Remembered {
     pub(super) last_success: Option<Timestamp>,
+    pub(super) destinations: Option<Vec<String>>,
     pub(super) packs: Packs,
     record: Option<u64>,
     sums: Vec<(u16, u64)>,
@@ -201,12 +218,6 @@ impl Remembered {
 /// Reads all of a source at once, as it is committed: no open group may touch the source, or the checksums would
 /// be those of what is not there any more.
 pub(super) fn remembered(database: &Database, source: &str) -> Result<Remembered, Fault> {
-    /// One field out of a [`SourceRecord`].
-    #[derive(Deserialize)]
-    struct Success {
-        #[serde(with = "timestamp::millisecond::optional", default)]
-        last_success: Option<Timestamp>,
-    }
     let mut remembered = Remembered::default();
     let prefix = source_key(source);
     let damaged = |_| Fault::Damaged(format!("seen items of {source}"));
@@ -220,7 +231,8 @@ pub(super) fn remembered(database: &Database, source: &str) -> Result<Remembered
     if let Some(Record { body, sum, .. }) = records.first().filter(|record| record.key == prefix) {
         let (journal, json) = parts(source, body)?;
         remembered.packs.replay(journal).map_err(damaged)?;
-        remembered.last_success = decode::<Success>(source, json)?.last_success;
+        let known: Known = decode(source, json)?;
+        (remembered.last_success, remembered.destinations) = (known.last_success, known.destinations);
         remembered.record = Some(*sum);
     }
     Ok(remembered)
@@ -242,6 +254,83 @@ pub(super) fn begin_reseeding(group: &mut Group, loss: &Loss, sources: &[Name]) 
     }
     group.put(LOSS.to_vec(), encode("what was lost", loss)?);
     Ok(())
+}
+
+/// What came of a source's new name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renamed {
+    /// The state of the former name is that of the new one now.
+    TakenOver,
+    /// Nothing is kept under the former name, as after it was taken over.
+    Unknown,
+    /// The new name has a state of its own, and keeps it.
+    Known,
+}
+
+/// Has a source take over all that is kept under its former name. Neither may be touched by the group yet.
+pub(super) fn rename(database: &Database, group: &mut Group, old: &Name, new: &Name) -> Result<Renamed, Fault> {
+    // an earlier source that had yet to reseed has nothing to be taken over
+    if database.reseeding() && database.get(&key(b'r', old.as_str()))?.is_some() {
+        reseeded(group, old);
+    }
+    let from = source_key(old.as_str());
+    let records = database.range(&from, &from, usize::MAX)?;
+    let Some(main) = records.first().filter(|record| record.key == from) else { return Ok(Renamed::Unknown) };
+    if remembered(database, new.as_str())?.last_success.is_some() {
+        return Ok(Renamed::Known);
+    }
+    let (journal, json) = parts(old.as_str(), &main.body)?;
+    let mut record: SourceRecord = decode(old.as_str(), json)?;
+    record.identity = Some(record.identity.unwrap_or_else(|| identity_of(old)));
+    put_source(group, new, &record, journal, Replaced::Unknown)?;
+    group.replace(from.clone(), None, Replaced::Sum(main.sum));
+    for Record { key, body, sum } in &records[1..] {
+        let number = pack_number(key).ok_or_else(|| Fault::Damaged(format!("seen items of {old}")))?;
+        group.put(pack_key(new.as_str(), number), body.to_vec());
+        group.replace(key.to_vec(), None, Replaced::Sum(*sum));
+    }
+    if let Some(counters) = database.get(&health_key(old.as_str()))? {
+        group.put(health_key(new.as_str()), counters.to_vec());
+        group.remove(health_key(old.as_str()));
+    }
+    if database.reseeding() && database.get(&key(b'r', new.as_str()))?.is_some() {
+        reseeded(group, new);
+    }
+    let times =
+        database.get(&key(b'w', old.as_str()))?.and_then(|times| Some(u32::from_le_bytes(*times.first_chunk()?)));
+    group.put(key(b'w', old.as_str()), (times.unwrap_or(0) + 1).to_le_bytes().to_vec());
+    Ok(Renamed::TakenOver)
+}
+
+/// A source that left the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Former {
+    /// Its name.
+    pub name: String,
+    /// Fingerprint of its URL.
+    pub address: Option<u64>,
+    /// Fingerprint of all that its document hangs on.
+    pub fingerprint: u64,
+}
+
+/// Sources that left the configuration.
+pub(super) fn former(database: &Database, configured: &[Name]) -> Result<Vec<Former>, Fault> {
+    let configured: HashSet<&str> = configured.iter().map(Name::as_str).collect();
+    let mut former = Vec::new();
+    let mut from = b"s/".to_vec();
+    while let Some(Record { key, body, .. }) = database.range(b"s/", &from, 1)?.pop() {
+        let Some((name, rest)) = source_of(&key) else { break };
+        if rest.is_empty() && !configured.contains(name) {
+            let SourceRecord { address, fingerprint, .. } = decode(name, parts(name, &body)?.1)?;
+            former.push(Former { name: name.to_owned(), address, fingerprint });
+        }
+        // behind all that lies under its name
+        from = source_key(name);
+        from.push(u8::MAX);
+        from.push(u8::MAX);
+        from.push(u8::MAX);
+    }
+    Ok(former)
 }
 
 /// Forgets sources that left the configuration longer than their retention ago, and says which.

@@ -3,7 +3,7 @@
 use std::{ffi::OsString, path::Path};
 
 use kawaraban::config::{
-    Backfill, Config, DestinationKind, Listen,
+    Backfill, Config, DestinationKind, Listen, Source,
     diagnostic::Diagnostic,
     load::{LoadOptions, Loaded, Needed, find, load},
 };
@@ -157,7 +157,7 @@ fn unknown_keys_are_told_with_what_is_allowed() {
     );
     in_destination(
         "name = \"n\"\nkind = \"stdout\"\nurl = \"https://x/hunter2\"\n",
-        &["7:1 destination[n].url unknown key; allowed here: name, kind"],
+        &["7:1 destination[n].url unknown key; allowed here: name, kind, backfill"],
     );
 }
 
@@ -325,6 +325,57 @@ fn names_are_valid_and_unique() {
     in_destination(
         "name = \"n\"\nkind = \"stdout\"\n[[destination]]\nkind = \"stdout\"\nname = \"n\"\n",
         &["9:8 destination[2].name \"n\" is already the name of the destination in line 5"],
+    );
+}
+
+#[test]
+fn a_former_name_is_of_no_other_source() {
+    let table =
+        |name: &str, was: &str| format!("[[source]]\nname = \"{name}\"\nurl = \"http://{name}/\"\nwas = {was}\n");
+    let (old, gone) = ("\"old\"", "\"gone\"");
+    check(
+        &[SOURCE, &table("a", "\"ann\""), &table("b", old), &table("c", old), &table("d", gone)].concat(),
+        &[
+            "7:7 source[a].was \"ann\" is the name of the source in line 2",
+            "15:7 source[c].was \"old\" is taken over by another source already, in line 11",
+        ],
+    );
+    in_source("was = \"ann\"\n", &["4:7 source[ann].was \"ann\" is the name of the source in line 2"]);
+    in_source("was = \"Old\"\n", &["4:7 source[ann].was expected a name"]);
+    in_source("wass = \"old\"\n", &["4:1 source[ann].wass did you mean \"was\"?"]);
+    let config = config(&[table("a", old), table("b", gone)].concat());
+    let renames: Vec<_> = config.renames().iter().map(|(old, new)| format!("{old} {new}")).collect();
+    assert_eq!(renames, ["old a", "gone b"]);
+}
+
+#[test]
+fn what_is_posted_of_many_and_of_known_items_is_set() {
+    let config = config(&format!(
+        "[fetch]\nhold_above = 7\n{SOURCE}[[source]]\nname = \"b\"\nurl = \"http://b/\"\nhold_above = 0\nto = [\"y\", \"z\"]\n\
+         [[destination]]\nname = \"x\"\nkind = \"stdout\"\nbackfill = 2\n\
+         [[destination]]\nname = \"y\"\nkind = \"stdout\"\nbackfill = \"all\"\n\
+         [[destination]]\nname = \"z\"\nkind = \"stdout\"\n"
+    ));
+    let [a, b] = config.sources.as_slice() else { panic!("two sources") };
+    assert_eq!((a.hold_above, b.hold_above), (7, 0));
+    let backfill = |source: &Source| {
+        let all = source.backfill_to.iter().map(|(name, backfill)| (name.to_string(), *backfill));
+        all.collect::<Vec<_>>()
+    };
+    assert_eq!(backfill(a), [("x".to_owned(), Backfill::Newest(2)), ("y".to_owned(), Backfill::All)]);
+    assert_eq!(backfill(b), [("y".to_owned(), Backfill::All)]);
+    in_source("hold_abov = 3\n", &["4:1 source[ann].hold_abov did you mean \"hold_above\"?"]);
+    in_source(
+        "hold_above = -1\n",
+        &["4:14 source[ann].hold_above expected a whole number from 0 up, found the number -1"],
+    );
+    in_destination(
+        "name = \"n\"\nkind = \"stdout\"\nbackfill = \"some\"\n",
+        &["7:12 destination[n].backfill expected a number of items or \"all\", found \"some\""],
+    );
+    in_destination(
+        "name = \"n\"\nkind = \"stdout\"\nbackfil = 1\n",
+        &["7:1 destination[n].backfil did you mean \"backfill\"?"],
     );
 }
 
@@ -543,6 +594,12 @@ fn keys_of_all_sources_together_stand_in_fetch_only() {
 #[test]
 fn what_is_hardly_meant_is_warned_of() {
     check("", &["1:1 source no source is enabled"]);
+    in_source(
+        "[[source]]\nname = \"twin\"\nurl = \"https://ann.example/rss\"\n",
+        &["6:7 source[twin].url is that of source \"ann\" too"],
+    );
+    let off = "[[source]]\nname = \"twin\"\nurl = \"https://ann.example/rss\"\nenabled = false\n";
+    in_source(off, &[]);
     in_source("interval = \"1s\"\n", &["4:12 source[ann].interval 1s is less than 30s"]);
     check(
         &format!("[http]\nlisten = [\"0.0.0.0:8787\"]\n{SOURCE}"),
@@ -648,7 +705,9 @@ fn defaults_are_those_of_the_documentation() {
         (source.breaker.failures, source.breaker.cooldown.as_secs(), source.breaker.max_cooldown.as_secs()),
         (3, 300, 3600)
     );
-    assert_eq!((source.backfill, source.retention.as_secs()), (Backfill::Newest(1), 90 * 86_400));
+    assert_eq!((source.backfill, source.hold_above), (Backfill::Newest(1), 50));
+    assert_eq!((source.retention.as_secs(), source.was.as_ref()), (90 * 86_400, None));
+    assert_eq!(config.destinations[0].backfill, Backfill::Newest(0));
     assert_eq!((config.concurrency.total, config.concurrency.per_host), (512, 0));
     assert_eq!((config.discord.requests_per_second, config.discord.channel_per_minute), (40, 28));
     assert_eq!(config.http.listen, [Listen::Tcp("127.0.0.1:8787".parse().unwrap())]);

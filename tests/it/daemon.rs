@@ -71,7 +71,9 @@ fn each_item_is_delivered_once_and_oldest_first_also_after_a_restart() {
             farm.requests().into_iter().skip(before).find(|request| request.path.ends_with(feed.name())).unwrap();
         assert!(first.header("if-none-match").is_some(), "no validator was sent back after the restart");
     }
-    assert_eq!(farm.connections(), farm.requests().len() as u64, "a connection was used twice");
+    // a request that is under way has a connection already
+    let requests = farm.requests().len() as u64;
+    assert!(farm.connections() >= requests, "a connection was used twice");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod arrivals;
 mod cli;
 mod clock;
 mod config;

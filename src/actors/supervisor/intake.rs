@@ -47,7 +47,7 @@ impl Handler<StoreDocument> for Supervisor {
                 actor.unsaved.remove(&source.name);
             }
             // what could not be answered may be stored all the same, and then nothing else would say so
-            if stored.as_ref().map_or(true, |ingested| ingested.accepted > 0) {
+            if stored.as_ref().map_or(true, |ingested| ingested.accepted + ingested.backfilled > 0) {
                 // those that serve the destinations by now; one that starts later finds it in its outbox
                 for delivery in source.to.iter().filter_map(|name| actor.deliveries.running(name)) {
                     delivery.do_send(OutboxReady);

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     actors::{
-        clock,
+        arrivals, clock,
         death_watch::DeathWatch,
         messages::{ChildId, Hold, PollOutcome, Role, SourcePolled, Stop},
         source::{self, SourceActor},
@@ -78,8 +78,11 @@ impl Supervisor {
 
     /// Asks again while the store fails.
     fn load_batch(&self, batch: Vec<(Name, u64)>, ctx: &mut Context<Self>) {
-        let store = self.seat.store.clone();
+        let (store, config, log) = (self.seat.store.clone(), self.seat.config.clone(), self.seat.log.clone());
         let load = async move {
+            let starts = |new: &Name| batch.iter().any(|(name, _)| name == new);
+            let renames = config.renames().into_iter().filter(|(_, new)| starts(new)).collect();
+            arrivals::take_over(&store, renames, &log).await;
             let mut loaded = Vec::with_capacity(batch.len());
             for (name, life) in batch {
                 let record = loop {
@@ -91,6 +94,8 @@ impl Supervisor {
                 };
                 loaded.push((name, life, record));
             }
+            let records = loaded.iter().map(|(name, _, record)| (name, record)).collect();
+            arrivals::announce(&store, &config, &records, &log).await;
             loaded
         };
         ctx.spawn(load.into_actor(self).map(|loaded, actor, ctx| actor.start_batch(loaded, ctx)));

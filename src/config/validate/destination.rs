@@ -5,7 +5,8 @@ use url::{Host, Url};
 use super::{Names, secret_url};
 use crate::{
     config::{
-        Destination, DestinationKind,
+        Backfill, Destination, DestinationKind,
+        fetch_settings::backfill,
         load::Needed,
         reader::{Table, Value},
         secret::{Found, Secrets},
@@ -31,6 +32,7 @@ pub(super) fn destination(
     let secrets = &secrets.reading(needed.of_destination(name.as_ref()));
     let choices = [("discord", Kind::Discord), ("webhook", Kind::Webhook), ("stdout", Kind::Stdout)];
     let kind = table.require("kind", "\"discord\", \"webhook\" or \"stdout\"").and_then(|kind| kind.choice(&choices));
+    let backfill = table.get("backfill").map_or(Some(Backfill::Newest(0)), |value| backfill(&value));
     let kind = match kind {
         Some(Kind::Stdout) => {
             table.finish();
@@ -59,7 +61,7 @@ pub(super) fn destination(
             return None;
         }
     };
-    Some(Destination { name: name?, kind })
+    Some(Destination { name: name?, backfill: backfill?, kind })
 }
 
 fn webhook_url(value: &Value<'_>, secrets: &Secrets<'_>) -> Option<Secret<Url>> {

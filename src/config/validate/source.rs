@@ -1,6 +1,10 @@
 //! `[[source]]`
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use awc::http::header::{HeaderName, HeaderValue};
 use url::Url;
@@ -9,11 +13,12 @@ use super::{
     Names,
     enrich::enrich,
     page::{Reading, reading},
+    rename::Renames,
     secret_url, unless_wrong,
 };
 use crate::{
     config::{
-        BasicAuth, Filter, Patterns, Source,
+        Backfill, BasicAuth, Filter, Patterns, Source,
         fetch_settings::{FetchSettings, Roots},
         load::Needed,
         reader::{DidYouMean, Table, Value},
@@ -28,6 +33,10 @@ use crate::{
 pub(super) struct Context<'a> {
     pub(super) fetch: &'a FetchSettings,
     pub(super) destinations: &'a [Name],
+    pub(super) backfills: &'a HashMap<Name, Backfill>,
+    pub(super) renames: Renames,
+    /// What is read where, and by which source first.
+    pub(super) urls: RefCell<HashMap<String, Name>>,
     pub(super) secrets: &'a Secrets<'a>,
     pub(super) needed: Needed<'a>,
     pub(super) roots: &'a Roots,
@@ -39,6 +48,7 @@ pub(super) struct Context<'a> {
 pub(super) fn source(mut table: Table<'_>, names: &mut Names, context: &Context<'_>) -> Option<Source> {
     let name = names.take(&mut table);
     let secrets = &context.secrets.reading(context.needed.of_source(name.as_ref()));
+    let was = table.get("was").map(|value| context.renames.read(&value));
     let label = table.get("label").and_then(|value| value.line("a line of text"));
     let url_value = table.require("url", "the URL of a feed, a page or JSON");
     let url =
@@ -95,6 +105,9 @@ pub(super) fn source(mut table: Table<'_>, names: &mut Names, context: &Context<
     table.finish();
 
     let (name, reading) = (name?, reading?);
+    if let (Some(url), Some(value), true) = (&url, &url_value, enabled) {
+        warn_of_twin(value, &name, url, &reading, context);
+    }
     // most sources are requested alike, and share how
     if !own_headers.is_empty() || login.is_some() || reading.post.is_some() {
         let own = Arc::make_mut(&mut settings.request);
@@ -105,13 +118,16 @@ pub(super) fn source(mut table: Table<'_>, names: &mut Names, context: &Context<
         name,
         url: url?,
         kind: reading.kind,
+        backfill_to: backfill_to(&to, context.backfills),
         to,
+        was: unless_wrong(was)?,
         enabled,
         retry: settings.retry(),
         breaker: settings.breaker(),
         request: settings.request,
         schedule: settings.schedule,
         backfill: settings.backfill,
+        hold_above: settings.hold_above,
         retention: settings.retention,
         on_empty: settings.on_empty,
         encoding: settings.encoding,
@@ -119,6 +135,23 @@ pub(super) fn source(mut table: Table<'_>, names: &mut Names, context: &Context<
         enrich: enrichment?,
         color: unless_wrong(color)?,
     })
+}
+
+/// The destinations that get something of a source that they are new to.
+fn backfill_to(to: &[Name], backfills: &HashMap<Name, Backfill>) -> Vec<(Name, Backfill)> {
+    let backfill = |name: &Name| Some((name.clone(), *backfills.get(name)?));
+    to.iter().filter_map(backfill).filter(|(_, backfill)| *backfill != Backfill::Newest(0)).collect()
+}
+
+/// Two sources that read the same document alike post everything twice. Different rules for one page do not.
+fn warn_of_twin(value: &Value<'_>, name: &Name, url: &Url, reading: &Reading, context: &Context<'_>) {
+    let post = reading.post.as_ref().map(|body| body.expose().as_str());
+    let read = format!("{url}\n{:?}\n{post:?}", reading.kind);
+    if let Some(first) = context.urls.borrow().get(&read) {
+        value.warn(format_args!("is that of source {first:?} too: what it publishes is posted by both"));
+        return;
+    }
+    context.urls.borrow_mut().insert(read, name.clone());
 }
 
 /// `[source.enrich]`; None where a fault was told.

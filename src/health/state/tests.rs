@@ -12,6 +12,7 @@ use crate::{
     },
     model::{DeliveryError, Failure},
     resilience::breaker::Phase,
+    store::Held,
 };
 
 fn at(second: i64) -> Timestamp {
@@ -55,6 +56,7 @@ fn state(sources: &[(&str, &str)]) -> HealthState {
     let mut state = HealthState::new(moment(0));
     let sources = sources.iter().map(|(source, host)| ConfiguredSource {
         name: name(source),
+        was: None,
         host: (*host).to_owned(),
         interval: Duration::from_secs(60),
     });
@@ -133,6 +135,44 @@ fn selectors_that_no_longer_fit_are_told_in_full() {
     let report = told(&state, moment(2), &healthy());
     let told = "source a: 1 failure (selector: source[a].html.items matched 0 elements, 25 before)";
     assert_eq!((report.status, report.reasons), (Status::Degraded, vec![told.to_owned()]));
+}
+
+#[test]
+fn a_flood_degrades_its_source_until_a_document_without_one() {
+    let mut state = state(&[("a", "x")]);
+    let scheduled = |held| SourceScheduled {
+        source: name("a"),
+        breaker: Phase::Closed,
+        next_poll: Some(at(60)),
+        gone: false,
+        held,
+    };
+    state.scheduled(&scheduled(Some(Held { held: 1234, of: 1284 })), moment(1));
+    let reason = "source a: held back 1,234 of 1,284 new items of one poll (hold_above = 50)";
+    for second in [2, 3] {
+        state.polled(&poll("a", second, PollOutcome::Unchanged, Phase::Closed), moment(second));
+        let report = told(&state, moment(second), &healthy());
+        assert_eq!((report.status, report.sources["a"].status), (Status::Degraded, SourceStatus::Degraded));
+        assert_eq!(report.reasons, [reason]);
+    }
+    state.scheduled(&scheduled(None), moment(4));
+    assert_eq!(told(&state, moment(5), &healthy()).status, Status::Ok);
+}
+
+#[test]
+fn counters_go_on_under_a_new_name() {
+    let mut state = state(&[("a", "x")]);
+    state.polled(&poll("a", 0, PollOutcome::Changed { accepted: 4, emptied: false }, Phase::Closed), moment(0));
+    state.take_unsaved();
+    let interval = Duration::from_secs(60);
+    let renamed = ConfiguredSource { name: name("b"), was: Some(name("a")), host: "x".to_owned(), interval };
+    for _ in 0..2 {
+        state.configured(Configured { sources: vec![renamed.clone()], destinations: Vec::new() });
+        assert_eq!(state.source("b", moment(1)).unwrap().items, 4);
+        assert!(state.source("a", moment(1)).is_none());
+    }
+    let unsaved: Vec<_> = state.take_unsaved().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(unsaved, [name("b")]);
 }
 
 #[test]
