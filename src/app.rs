@@ -33,6 +33,7 @@ use crate::{
     },
     config::Config,
     fetch::{Tls, descriptors},
+    memory::{Marks, Suspects},
     poll::document,
     store::{self, Store},
     web,
@@ -67,7 +68,12 @@ pub fn run(config: Config, read_config: ReadConfig, asked: watch::Receiver<Asked
             return ExitCode::FAILURE;
         }
     };
-    let serving = serve(Arc::new(config), read_config, store.clone(), asked, log.clone());
+    let suspects = Marks::open(&config.state_dir).unwrap_or_else(|error| {
+        warn!(log, "a document that ends the process will not be known: {error}");
+        Suspects::default()
+    });
+    let marks = suspects.marks.clone();
+    let serving = serve(Arc::new(config), read_config, store.clone(), suspects, asked, log.clone());
     // what blocks is work of milliseconds (bodies, pages); the default of 512 threads is beyond what a unit allows
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING).build();
     let system = match runtime {
@@ -88,7 +94,12 @@ pub fn run(config: Config, read_config: ReadConfig, asked: watch::Receiver<Asked
     // dropping the runtime would wait for its threads, and reading a page may take seconds in one
     std::mem::forget(system);
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            if let Some(Err(error)) = marks.map(|marks| marks.close()) {
+                warn!(log, "that the process ended in order could not be noted: {error}");
+            }
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             crit!(log, "{error}");
             ExitCode::FAILURE
@@ -124,10 +135,11 @@ async fn serve(
     config: Arc<Config>,
     read_config: ReadConfig,
     store: Store,
+    suspects: Suspects,
     mut asked: watch::Receiver<Asked>,
     log: Logger,
 ) -> Result<(), RunError> {
-    let mut daemon = Daemon::start(config, read_config, store, log)?;
+    let mut daemon = Daemon::start(config, read_config, store, suspects, log)?;
     let (supervisor, health) = (&daemon.supervisor, &daemon.health);
     let notifier = notify::start(
         supervisor.clone().recipient(),
@@ -175,7 +187,13 @@ async fn end(mut asked: watch::Receiver<Asked>) {
 }
 
 impl Daemon {
-    fn start(config: Arc<Config>, read_config: ReadConfig, store: Store, log: Logger) -> Result<Self, RunError> {
+    fn start(
+        config: Arc<Config>,
+        read_config: ReadConfig,
+        store: Store,
+        suspects: Suspects,
+        log: Logger,
+    ) -> Result<Self, RunError> {
         // the two know each other: the Supervisor's address exists before the Supervisor does
         let supervisor = Context::<Supervisor>::new();
         let address = supervisor.address();
@@ -198,6 +216,7 @@ impl Daemon {
                 limits: health.clone().recipient(),
             },
             read: document::read,
+            suspects,
             seed: rand::random(),
             log: log.new(o!()),
         }));

@@ -97,6 +97,8 @@ pub struct Concurrency {
     pub total: usize,
     /// Attempts in flight for one host; 0: no limit.
     pub per_host: usize,
+    /// Bytes that bodies, reading and unstored items may take together.
+    pub memory: u64,
 }
 
 /// `[discord]`

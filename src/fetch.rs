@@ -21,7 +21,7 @@
 //!   one with a body too, for what a source posts is a question and changes nothing.
 //! - What was posted is asked anew each time: no validators go with it.
 
-use std::{cell::RefCell, sync::Arc, time::Duration};
+use std::{cell::RefCell, pin::pin, sync::Arc, time::Duration};
 
 use awc::http::{
     Method,
@@ -31,12 +31,13 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use rustls::ClientConfig;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 use url::Url;
 use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::{
     config::RequestSettings,
+    memory::Room,
     model::{ErrorKind, Failure},
 };
 
@@ -68,8 +69,10 @@ use descriptors::Idle;
 use exchange::{Head, Request, exchange};
 use framing::Framing;
 use redirect::Path;
-use wire::Handle;
+use wire::{Handle, Space};
 
+/// How often an attempt is looked at while it lasts.
+const LOOK: Duration = Duration::from_secs(3);
 /// To keep its connection, a redirect's body is read if it is no longer than this.
 const DRAINED: u64 = 16 * 1024;
 
@@ -210,25 +213,38 @@ impl Fetcher {
     /// # Errors
     /// Every way of failing, with its kind and whether to try again.
     pub async fn get(&self, validators: Validators<'_>) -> Result<Answer, Failure> {
-        self.get_within(self.settings.timeout, validators).await
+        let answer = self.get_within(validators, Duration::ZERO, &Room::unlimited()).await?;
+        answer.ok_or_else(|| Fault::NoRoom.failure(&peer(&self.url)))
     }
 
-    /// One attempt of which the lookup has taken `spent` already.
+    /// The same after a lookup that has taken `spent` already, for a body that finds memory in `room`; none if there
+    /// was none. Waiting for it is not counted. A body that stands still while others wait for its memory is given up.
     ///
     /// # Errors
     /// As [`Fetcher::get`].
-    pub async fn get_after(&self, spent: Duration, validators: Validators<'_>) -> Result<Answer, Failure> {
-        self.get_within(self.settings.timeout.saturating_sub(spent), validators).await
-    }
-
-    async fn get_within(&self, left: Duration, validators: Validators<'_>) -> Result<Answer, Failure> {
-        match tokio::time::timeout(left, self.attempt(validators)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(too_late(self.settings.timeout, &self.url)),
+    pub async fn get_within(
+        &self,
+        validators: Validators<'_>,
+        spent: Duration,
+        room: &Room,
+    ) -> Result<Option<Answer>, Failure> {
+        let (start, waited) = (Instant::now(), room.waited());
+        let left = self.settings.timeout.saturating_sub(spent);
+        let mut attempt = pin!(self.attempt(validators, room));
+        loop {
+            let deadline = start + left + (room.waited() - waited);
+            match tokio::time::timeout_at(deadline.min(Instant::now() + LOOK), attempt.as_mut()).await {
+                Ok(outcome) => return outcome,
+                Err(_) if Instant::now() >= start + left + (room.waited() - waited) => {
+                    return Err(too_late(self.settings.timeout, &self.url));
+                }
+                Err(_) if room.holds_others_up() => return Err(stalled(&self.url)),
+                Err(_) => {}
+            }
         }
     }
 
-    async fn attempt(&self, validators: Validators<'_>) -> Result<Answer, Failure> {
+    async fn attempt(&self, validators: Validators<'_>, room: &Room) -> Result<Option<Answer>, Failure> {
         let validators = if self.post.is_some() { Validators::default() } else { validators };
         let conditional = headers::conditional(validators);
         let mut path = self.path(&self.url);
@@ -241,18 +257,22 @@ impl Fetcher {
             let status = head.status().as_u16();
             match (status, head.headers().get(header::LOCATION)) {
                 (200 | 203, _) => {
-                    let document = self.document(url, &handle, &head).await.map_err(told)?;
+                    let document = match self.document(url, &handle, &head, room).await {
+                        Err(Fault::NoRoom) => return Ok(None),
+                        outcome => outcome.map_err(told)?,
+                    };
                     self.keep(url, handle);
                     let (final_url, hops) = (url.clone(), path.hops());
                     let permanent_redirect = path.into_permanent();
-                    return Ok(Answer::Document(Document { final_url, hops, permanent_redirect, ..document }));
+                    return Ok(Some(Answer::Document(Document { final_url, hops, permanent_redirect, ..document })));
                 }
                 (304, _) if !validators.is_empty() => {
                     self.keep(url, handle);
                     let hops = path.hops();
-                    return Ok(Answer::NotModified(NotModified { permanent_redirect: path.into_permanent(), hops }));
+                    let permanent_redirect = path.into_permanent();
+                    return Ok(Some(Answer::NotModified(NotModified { permanent_redirect, hops })));
                 }
-                (410, _) => return Ok(Answer::Gone),
+                (410, _) => return Ok(Some(Answer::Gone)),
                 (status, Some(location)) if redirect::is_redirect(status) => {
                     // only what is there already: a redirect's body is nothing to wait for
                     if self.settings.keep_alive && matches!(handle.body(DRAINED).now_or_never(), Some(Ok(_))) {
@@ -271,6 +291,15 @@ impl Fetcher {
     /// # Errors
     /// As [`Fetcher::get`]; `malformed` for what is no text.
     pub async fn visit(&self, url: &Url) -> Result<Document, Failure> {
+        let document = self.visit_within(url, &Room::unlimited()).await?;
+        document.ok_or_else(|| Fault::NoRoom.failure(&peer(url)))
+    }
+
+    /// The same for a page that finds memory in `room`; none if there was none.
+    ///
+    /// # Errors
+    /// As [`Fetcher::visit`].
+    pub async fn visit_within(&self, url: &Url, room: &Room) -> Result<Option<Document>, Failure> {
         let mut path = self.path(url);
         let (handle, head) = self.follow(&mut path, Wanted::Page).await?;
         let url = path.current();
@@ -279,8 +308,11 @@ impl Fetcher {
             let message = format!("{media_type:?} is no page ({})", peer(url));
             return Err(Failure::fatal(ErrorKind::Malformed, message));
         }
-        let document = self.document(url, &handle, &head).await.map_err(told)?;
-        Ok(Document { final_url: url.clone(), hops: path.hops(), ..document })
+        let document = match self.document(url, &handle, &head, room).await {
+            Err(Fault::NoRoom) => return Ok(None),
+            outcome => outcome.map_err(told)?,
+        };
+        Ok(Some(Document { final_url: url.clone(), hops: path.hops(), ..document }))
     }
 
     /// The media type of what is at the URL, such as `image/png`; empty where none is said. It is asked for
@@ -396,12 +428,14 @@ impl Fetcher {
     }
 
     /// Reads and decodes the body.
-    async fn document(&self, url: &Url, handle: &Handle, head: &Head) -> Result<Document, Fault> {
+    async fn document(&self, url: &Url, handle: &Handle, head: &Head, room: &Room) -> Result<Document, Fault> {
         let limit = self.settings.max_body;
         let coding = body::coding(head.headers().get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes))?;
-        let received = handle.body(limit).await?;
+        let inflated = coding.map_or(0, |_| usize::try_from(limit).unwrap_or(usize::MAX));
+        let received = handle.body_within(limit, &Space { room, inflated }).await?;
         let wire_bytes = received.bytes.len() as u64;
-        let body = body::decode(received.bytes, coding, limit, received.framing == Framing::Eof).await?;
+        let body = body::decode(received.bytes, coding, limit, received.framing == Framing::Eof, room).await?;
+        room.shrink(body.len());
         let text = |name| head.headers().get(name).and_then(|value| String::from_utf8(value.as_bytes().to_vec()).ok());
         Ok(Document {
             body,
@@ -447,6 +481,11 @@ fn retry_after_of(status: u16, headers: &HeaderMap) -> Option<Duration> {
 fn peer(url: &Url) -> String {
     let host = url.host_str().unwrap_or("?");
     url.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+fn stalled(url: &Url) -> Failure {
+    let message = format!("the body came too slowly while others waited for memory ({})", peer(url));
+    Failure::transient(ErrorKind::Timeout, message)
 }
 
 fn too_late(limit: Duration, url: &Url) -> Failure {

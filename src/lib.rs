@@ -8,6 +8,7 @@
 //! | [`feed`] | bytes to entries, pure |
 //! | [`page`] | pages and JSON to items, pure |
 //! | [`identity`] | keys of an item, order, newness, pure |
+//! | [`memory`] | what polls may hold at a time, and who held much when the process died |
 //! | [`fetch`] | one HTTP attempt, from resolving to the last byte |
 //! | [`store`] | what survives a restart |
 //! | [`delivery`] | items to destinations: rendering, rate limits, what an answer means |
@@ -25,6 +26,7 @@ pub mod feed;
 pub mod fetch;
 pub mod health;
 pub mod identity;
+pub mod memory;
 pub mod model;
 pub mod page;
 pub mod poll;

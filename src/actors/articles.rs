@@ -14,7 +14,8 @@ use url::Url;
 
 use crate::{
     actors::limits::{Limits, Place},
-    fetch::Fetcher,
+    fetch::{Document, Fetcher},
+    memory::Room,
     model::{ErrorKind, Failure},
     poll::recent::Recent,
 };
@@ -39,6 +40,15 @@ pub struct Page {
     pub content_type: Option<String>,
     /// Where it was found.
     pub url: Url,
+    /// What it takes of the memory for visits.
+    pub room: Room,
+}
+
+impl Page {
+    /// The page as it is kept for later: within bounds of its own.
+    fn kept(&self) -> Self {
+        Self { room: Room::unlimited(), ..self.clone() }
+    }
 }
 
 /// Shared by the sources of one arbiter.
@@ -50,7 +60,7 @@ pub struct Articles {
 
 impl Default for Articles {
     fn default() -> Self {
-        Self { pages: Once::new(PAGES), images: Once::new(IMAGES), hosts: RefCell::default() }
+        Self { pages: Once::new(PAGES, Page::kept), images: Once::new(IMAGES, Rc::clone), hosts: RefCell::default() }
     }
 }
 
@@ -68,10 +78,17 @@ impl Articles {
         patience: Duration,
     ) -> Result<Page, Failure> {
         let fetch = async || {
-            let document = self.visit(url, fetcher, limits, patience, async || fetcher.visit(url).await).await?;
-            let page = Page { body: document.body, content_type: document.content_type, url: document.final_url };
-            let bytes = page.body.len();
-            Ok((page, bytes))
+            let room = &limits.visiting_room();
+            let document = loop {
+                room.wait().await;
+                let fetch = async || fetcher.visit_within(url, room).await;
+                if let Some(document) = self.visit(url, fetcher, limits, patience, fetch).await? {
+                    break document;
+                }
+            };
+            let Document { body, content_type, final_url, .. } = document;
+            let bytes = body.len();
+            Ok((Page { body, content_type, url: final_url, room: room.clone() }, bytes))
         };
         self.pages.get(fetcher.mark(url), fetch).await
     }
@@ -155,14 +172,16 @@ async fn within<T>(patience: Duration, answer: impl Future<Output = Result<T, Fa
 /// Fetches each thing once: who asks meanwhile waits for the same answer, who asks later gets it from memory.
 struct Once<V> {
     recent: RefCell<Recent<V>>,
+    /// What is kept of a value.
+    kept: fn(&V) -> V,
     flights: RefCell<HashMap<u128, WeakRc<Flight<V>>>>,
 }
 
 type Flight<V> = OnceCell<Result<V, Failure>>;
 
 impl<V: Clone> Once<V> {
-    fn new(bytes: usize) -> Self {
-        Self { recent: RefCell::new(Recent::new(bytes, LONGEST)), flights: RefCell::default() }
+    fn new(bytes: usize, kept: fn(&V) -> V) -> Self {
+        Self { recent: RefCell::new(Recent::new(bytes, LONGEST)), kept, flights: RefCell::default() }
     }
 
     /// `fetch` gives the value and its size. If who fetches gives up, the next of those who wait goes on.
@@ -173,7 +192,7 @@ impl<V: Clone> Once<V> {
         let flight = self.flight(key);
         let outcome = flight.get_or_init(async || {
             let (value, bytes) = fetch().await?;
-            self.recent.borrow_mut().put(key, value.clone(), bytes, Instant::now());
+            self.recent.borrow_mut().put(key, (self.kept)(&value), bytes, Instant::now());
             Ok(value)
         });
         outcome.await.clone()
@@ -201,7 +220,7 @@ mod tests {
 
     #[actix_rt::test]
     async fn who_asks_at_the_same_time_or_later_gets_the_one_answer() {
-        let once = Once::new(PAGES);
+        let once = Once::new(PAGES, Clone::clone);
         let fetched = Cell::new(0);
         let fetch = async || {
             fetched.set(fetched.get() + 1);
@@ -216,7 +235,7 @@ mod tests {
 
     #[actix_rt::test]
     async fn a_failure_is_shared_by_who_waits_and_not_kept() {
-        let once = Once::<&str>::new(PAGES);
+        let once = Once::<&str>::new(PAGES, Clone::clone);
         let fetched = Cell::new(0);
         let fetch = async || {
             fetched.set(fetched.get() + 1);
@@ -230,7 +249,7 @@ mod tests {
 
     #[actix_rt::test]
     async fn who_waits_goes_on_where_the_first_gives_up() {
-        let once = Once::new(PAGES);
+        let once = Once::new(PAGES, Clone::clone);
         let mut first = Box::pin(once.get(1, async || std::future::pending().await));
         assert!(first.as_mut().now_or_never().is_none());
         let mut second = Box::pin(once.get(1, async || Ok(("page", 4))));

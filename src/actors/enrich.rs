@@ -16,7 +16,7 @@ use url::Url;
 
 use crate::{
     actors::{
-        articles::{Articles, PER_HOST},
+        articles::{Articles, PER_HOST, Page},
         limits::Limits,
     },
     config::Source,
@@ -154,16 +154,16 @@ impl Visit<'_> {
 
     async fn details(&self, link: &Url, patience: Duration) -> Result<Found, Failure> {
         let Visitor { source, fetcher, articles, limits } = self.visitor;
-        let page = articles.page(link, fetcher, limits, patience).await?;
+        let Page { body, content_type, url, room } = articles.page(link, fetcher, limits, patience).await?;
         let Some(rules) = source.enrich.clone() else { return Ok(Found::default()) };
-        let input = Input { body: page.body, content_type: page.content_type, url: page.url, rules };
+        let input = Input { body, content_type, url, rules };
         let until = self.until;
         let turn = limits.parser().await;
         // on another thread, for selectors know no bound but time; nothing ends it there, not even our own end
         let task = tokio::task::spawn_blocking(move || {
             let until = until.min(Instant::now() + LONGEST_READ);
             let found = article::read(&input, &|| Instant::now() >= until);
-            drop(turn);
+            drop((input, room, turn));
             found
         });
         task.await.unwrap_or_else(|error| Err(Failure::fatal(ErrorKind::Panic, error.to_string())))

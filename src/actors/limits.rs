@@ -9,7 +9,12 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{config::Concurrency, fetch::descriptors};
+use crate::{
+    config::Concurrency,
+    fetch::descriptors,
+    memory::{Budget, Marks, Room},
+    model::Name,
+};
 
 /// Pages taken apart at a time, whichever source they are of: each may take sixty megabytes, and commonly takes
 /// milliseconds.
@@ -23,6 +28,9 @@ pub struct Limits {
     places: RefCell<Places>,
     parsers: Arc<Semaphore>,
     told_exhausted: Cell<Option<Instant>>,
+    budget: RefCell<Arc<Budget>>,
+    memory: Cell<u64>,
+    marks: Option<Marks>,
 }
 
 #[derive(Debug)]
@@ -45,18 +53,35 @@ pub struct Place {
 }
 
 impl Limits {
-    /// As `[fetch]` has them, and no more than the limit of open files allows.
-    pub fn new(concurrency: Concurrency) -> Self {
+    /// As `[fetch]` has them, and no more than the limit of open files allows. Dangerous documents are noted in
+    /// `marks`.
+    pub fn new(concurrency: Concurrency, marks: Option<Marks>) -> Self {
         Self {
             places: RefCell::new(Places::new(concurrency)),
             parsers: Arc::new(Semaphore::new(PARSERS)),
             told_exhausted: Cell::default(),
+            budget: RefCell::new(Budget::new(concurrency.memory, marks.clone())),
+            memory: Cell::new(concurrency.memory),
+            marks,
         }
     }
 
-    /// As `[fetch]` has them now. Attempts in flight keep the places that they have.
+    /// As `[fetch]` has them now. Attempts in flight keep the places and the memory that they have.
     pub fn configure(&self, concurrency: Concurrency) {
         *self.places.borrow_mut() = Places::new(concurrency);
+        if self.memory.replace(concurrency.memory) != concurrency.memory {
+            *self.budget.borrow_mut() = Budget::new(concurrency.memory, self.marks.clone());
+        }
+    }
+
+    /// Room in memory for a poll: none yet.
+    pub fn room(&self, source: &Name) -> Room {
+        self.budget.borrow().poll(source)
+    }
+
+    /// Room in memory for a page that is visited: none yet.
+    pub fn visiting_room(&self) -> Room {
+        self.budget.borrow().visit()
     }
 
     /// Notes that our own limits kept an attempt from being made. True: it is time to say so.

@@ -34,6 +34,7 @@ use crate::{
     },
     config,
     fetch::{self, Answer, Document, Fetcher, Validators},
+    memory::Room,
     model::{ErrorKind, Failure, Moment, RedactedUrl},
     poll::{
         Due, End, Next, Poller,
@@ -195,6 +196,7 @@ impl SourceActor {
                 started: now,
                 attempts: 1,
                 result: Err(document::panicked(&*cause)),
+                room: Room::unlimited(),
             });
             actor.conclude(polled)
         });
@@ -206,7 +208,7 @@ impl SourceActor {
 
     /// Stores what came of a poll and reports it.
     fn conclude(&mut self, polled: Polled) -> LocalBoxActorFuture<Self, ()> {
-        let Polled { started, attempts, result } = polled;
+        let Polled { started, attempts, result, room } = polled;
         let got = match result {
             Ok(got) => got,
             Err(failure) => return self.failed(started, attempts, failure),
@@ -229,7 +231,10 @@ impl SourceActor {
                 self.poller.record.last_modified = last_modified;
                 self.report(started, attempts, PollOutcome::Unchanged, true, urgent);
             }
-            Got::Changed(changed) => return self.store(started, attempts, now, *changed),
+            Got::Changed(changed) => {
+                let stored = self.store(started, attempts, now, *changed);
+                return Box::pin(stored.map(|(), _, _| drop(room)));
+            }
         }
         Box::pin(actix::fut::ready(()))
     }
@@ -464,6 +469,8 @@ struct Polled {
     started: Moment,
     attempts: u32,
     result: Result<Got, Failure>,
+    /// What it still holds, until it is stored.
+    room: Room,
 }
 
 enum Got {
@@ -482,43 +489,49 @@ struct Changed {
 
 impl Poll {
     async fn run(mut self) -> Polled {
-        let mut attempt = 0;
+        // requests count for `/health`; one that found no memory was no attempt
+        let (mut attempt, mut requests) = (0, 0);
         let mut started = None;
+        let room = self.limits.room(&self.source.name);
         loop {
-            attempt += 1;
+            room.wait().await;
+            requests += 1;
             let (began, looking_up) = (clock::now(), Instant::now());
             // before a place is taken: a name that hangs takes none from the others
             let result = match self.fetcher.resolve(None).await {
                 Ok(()) => {
                     let spent = looking_up.elapsed();
-                    // waiting for a place counts neither for the attempt's deadline nor as its start
+                    // waiting for memory or a place counts neither for the attempt's deadline nor as its start
                     let _place = self.limits.place(self.source.url.host_str().unwrap_or_default()).await;
                     started.get_or_insert_with(clock::now);
-                    self.attempt(spent).await
+                    self.attempt(spent, &room).await
                 }
                 Err(failure) => Err(failure),
             };
             let start = *started.get_or_insert(began);
             let failure = match result {
-                Ok(got) => {
+                Ok(Some(got)) => {
                     let result = self.enriched(got).await;
-                    return Polled { started: start, attempts: attempt, result };
+                    return Polled { started: start, attempts: requests, result, room };
                 }
+                Ok(None) => continue,
                 Err(failure) => failure,
             };
+            room.release();
             if failure.kind == ErrorKind::Limits {
                 // no attempt was made, and none of this is the source's fault
-                attempt -= 1;
+                requests -= 1;
                 self.wait_for_limits(failure).await;
                 continue;
             }
+            attempt += 1;
             match self.poller.after_failure(attempt, self.attempts, &failure, &mut self.rng) {
                 Next::Retry(wait) => {
                     info!(self.log, "attempt failed, trying again: {}", failure.message; "kind" => failure.kind.to_string(),
                         "attempt" => attempt, "wait_ms" => wait.as_millis() as u64);
                     tokio::time::sleep(wait).await;
                 }
-                Next::End => return Polled { started: start, attempts: attempt, result: Err(failure) },
+                Next::End => return Polled { started: start, attempts: requests, result: Err(failure), room },
             }
         }
     }
@@ -531,21 +544,23 @@ impl Poll {
         tokio::time::sleep(LIMITS_AGAIN.mul_f64(self.rng.random_range(0.5..1.5))).await;
     }
 
-    async fn attempt(&self, spent: Duration) -> Result<Got, Failure> {
+    /// None: there was no memory for the document.
+    async fn attempt(&self, spent: Duration, room: &Room) -> Result<Option<Got>, Failure> {
         let record = &self.poller.record;
         let validators = if owes(&self.poller, &self.source) {
             Validators { etag: None, last_modified: None }
         } else {
             Validators { etag: record.etag.as_deref(), last_modified: record.last_modified.as_deref() }
         };
-        match self.fetcher.get_after(spent, validators).await? {
-            Answer::NotModified(_) => Ok(Got::NotModified),
-            Answer::Gone => Ok(Got::Gone),
-            Answer::Document(document) => self.read(document).await,
+        let Some(answer) = self.fetcher.get_within(validators, spent, room).await? else { return Ok(None) };
+        match answer {
+            Answer::NotModified(_) => Ok(Some(Got::NotModified)),
+            Answer::Gone => Ok(Some(Got::Gone)),
+            Answer::Document(document) => self.read(document, room).await.map(Some),
         }
     }
 
-    async fn read(&self, document: Document) -> Result<Got, Failure> {
+    async fn read(&self, document: Document, room: &Room) -> Result<Got, Failure> {
         let Document { body, content_type, etag, last_modified, final_url, permanent_redirect, .. } = document;
         if let Some(url) = permanent_redirect {
             info!(self.log, "moved permanently: put the new address into the configuration";
@@ -558,7 +573,8 @@ impl Poll {
         }
         // what selectors cost is up to the page
         let is_page = !matches!(self.source.kind, config::SourceKind::Feed);
-        let elsewhere = body.len() > INLINE_READ || is_page;
+        let is_large = body.len() > INLINE_READ;
+        let elsewhere = is_large || is_page || (room.is_suspicious() && self.window.is_empty());
         let input = Input {
             body,
             content_type,
@@ -574,10 +590,15 @@ impl Poll {
             document::read_guarded(read, input, &|| start.elapsed() > LONGEST_READ)
         };
         let parsed = if elsewhere {
+            if is_large {
+                room.for_reading(input.body.len()).await;
+            }
             let turn = if is_page { self.limits.parser().await } else { None };
-            let input = input.clone();
+            let (input, room) = (input.clone(), room.clone());
             let task = tokio::task::spawn_blocking(move || {
+                room.mark();
                 let parsed = reading(&input);
+                room.unmark();
                 drop(turn);
                 parsed
             });
@@ -593,6 +614,7 @@ impl Poll {
         debug_assert!(elsewhere || Arc::strong_count(&input) == 1, "what was read here is nobody else's");
         if let Some(input) = Arc::into_inner(input) {
             fetch::reuse(input.body);
+            room.body_gone();
         }
         Ok(Got::Changed(Box::new(Changed { parsed, etag, last_modified, body_hash })))
     }

@@ -39,6 +39,7 @@ use crate::{
     config::{self, Config},
     delivery::{governor::Governors, stdout::Stdout},
     fetch::Tls,
+    memory::{Mark, Suspects},
     model::Name,
     poll::document::Read,
     store::{SourceRecord, Store},
@@ -80,6 +81,8 @@ pub struct Seat {
     pub health: Health,
     /// How bodies are read.
     pub read: Read,
+    /// Whose documents may end the process, or did.
+    pub suspects: Suspects,
     /// Seed of all jitter.
     pub seed: u64,
     /// The log.
@@ -101,6 +104,10 @@ pub struct Supervisor {
     to_load: Vec<(Name, u64)>,
     /// Records that are not yet written.
     unsaved: BTreeMap<Name, SourceRecord>,
+    /// Sources whose last poll ended with the process, until that is counted.
+    crashed: BTreeMap<Name, Mark>,
+    /// Their marks, until what was counted is written.
+    counted: Vec<Mark>,
     outage: Option<Outage>,
     /// Told when the last child has ended, after [`Shutdown`].
     all_ended: Option<oneshot::Sender<()>>,
@@ -108,10 +115,10 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// Starts its children when it is started.
-    pub fn new(seat: Seat) -> Self {
+    pub fn new(mut seat: Seat) -> Self {
         Self {
             rng: SmallRng::seed_from_u64(seat.seed),
-            limits: Rc::new(Limits::new(seat.config.concurrency)),
+            limits: Rc::new(Limits::new(seat.config.concurrency, seat.suspects.marks.clone())),
             articles: Rc::default(),
             governors: Governors::new(seat.config.discord),
             stdout: Stdout::default(),
@@ -120,6 +127,8 @@ impl Supervisor {
             deliveries: Lives::new(),
             to_load: Vec::new(),
             unsaved: BTreeMap::new(),
+            crashed: std::mem::take(&mut seat.suspects.crashed).into_iter().collect(),
+            counted: Vec::new(),
             outage: None,
             all_ended: None,
             seat,

@@ -108,7 +108,7 @@ async fn enrich(source: &Arc<Source>, config: &Config, tls: &Tls, parsed: &mut P
         source: source.clone(),
         fetcher: Rc::new(Fetcher::new(source.url.clone(), source.request.clone(), roots)),
         articles: Rc::default(),
-        limits: Rc::new(Limits::new(config.concurrency)),
+        limits: Rc::new(Limits::new(config.concurrency, None)),
     };
     let mut passing: Vec<_> = parsed.candidates.iter_mut().filter(|candidate| candidate.passes).collect();
     let times: Vec<_> = passing.iter().map(|candidate| candidate.listed).collect();

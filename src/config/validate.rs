@@ -28,7 +28,10 @@ use super::{
     secret::{self, Found, Secrets, readable_by_all},
     value::Compiled,
 };
-use crate::model::{Name, Secret};
+use crate::{
+    memory::budget::{DEFAULT as DEFAULT_MEMORY, LEAST as LEAST_MEMORY, largest_document},
+    model::{Name, Secret},
+};
 use rename::Renames;
 
 /// The whole file. None only where what is missing is reported.
@@ -50,6 +53,7 @@ pub(super) fn config(mut root: Table<'_>, path: &Path, options: &LoadOptions<'_>
         total: fetch_table.get("max_concurrent").and_then(|value| value.integer(1..=u32::MAX)).unwrap_or(512) as usize,
         per_host: fetch_table.get("max_concurrent_per_host").and_then(|value| value.integer(0..=u32::MAX)).unwrap_or(0)
             as usize,
+        memory: memory(&mut fetch_table, fetch.request.max_body),
     };
     fetch_table.finish();
     let discord = discord(root.table("discord"));
@@ -115,6 +119,19 @@ pub(super) fn config(mut root: Table<'_>, path: &Path, options: &LoadOptions<'_>
 const IN_THE_OPEN: &str = "holds a secret, and every user of this machine can read it: move the secret to a file of its own \
     with mode 0600, and name that with { credential = \"NAME\" } (systemd's LoadCredential=NAME:PATH) or { file = \"PATH\" }";
 
+/// `memory`, which is to have room for a document of `max_body`.
+fn memory(fetch: &mut Table<'_>, max_body: u64) -> u64 {
+    let Some(value) = fetch.get("memory") else { return DEFAULT_MEMORY };
+    let Some(memory) = value.size(LEAST_MEMORY..=1 << 40) else { return DEFAULT_MEMORY };
+    let largest = largest_document(memory);
+    if largest < max_body {
+        value.warn(format_args!(
+            "has room for documents of {largest} bytes, which is less than max_body: larger ones are refused"
+        ));
+    }
+    memory
+}
+
 /// Every key of every table: what may be named as the place of a syntax error.
 pub(super) const KEYS: &[&str] = &[
     "state_dir",
@@ -143,6 +160,7 @@ pub(super) const KEYS: &[&str] = &[
     "retention",
     "on_empty",
     "hold_above",
+    "memory",
     "max_concurrent",
     "max_concurrent_per_host",
     "retry",

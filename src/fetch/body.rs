@@ -10,10 +10,14 @@ use bytes::Bytes;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
 use super::{classify::Fault, spare};
+use crate::memory::{NoRoom, Room};
 
 /// From here on a body is inflated on a thread of its own, so that a big one does not hold up the other
 /// sources of its thread.
 const LARGE: usize = 64 * 1024;
+
+/// Room is taken for so many bytes at a time.
+const STEP: usize = 64 * 1024;
 
 /// A content coding that we can take off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,39 +49,76 @@ pub(super) fn coding(header: Option<&[u8]>) -> Result<Option<Coding>, Fault> {
 
 /// Takes the coding off; at most `limit` bytes come out. `delimited`: the body's end was told by the
 /// connection's end only, so that coded data which stops early means a connection that did.
-pub(super) async fn decode(body: Bytes, coding: Option<Coding>, limit: u64, delimited: bool) -> Result<Bytes, Fault> {
+pub(super) async fn decode(
+    body: Bytes,
+    coding: Option<Coding>,
+    limit: u64,
+    delimited: bool,
+    room: &Room,
+) -> Result<Bytes, Fault> {
     let Some(coding) = coding.filter(|_| !body.is_empty()) else { return Ok(body) };
     let decoded = if body.len() < LARGE {
-        let decoded = inflate(&body, coding, limit);
+        let decoded = inflate(&body, coding, limit, room);
         spare::give(body);
         decoded
     } else {
-        let job = tokio::task::spawn_blocking(move || inflate(&body, coding, limit));
-        job.await.unwrap_or_else(|gone| Err(io::Error::other(gone)))
+        let room = room.clone();
+        let job = tokio::task::spawn_blocking(move || {
+            room.mark();
+            inflate(&body, coding, limit, &room)
+        });
+        job.await.unwrap_or_else(|gone| Err(Stopped::Io(io::Error::other(gone))))
     };
     match decoded {
-        Ok(Some(decoded)) => Ok(decoded.into()),
-        Ok(None) => Err(Fault::TooLarge(limit)),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && delimited => {
+        Ok(decoded) => Ok(decoded.into()),
+        Err(Stopped::TooLarge) => Err(Fault::TooLarge(limit)),
+        Err(Stopped::NoRoom(refused)) => Err(refused.into()),
+        Err(Stopped::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof && delimited => {
             Err(Fault::Cut("within the compressed body"))
         }
-        Err(error) => Err(Fault::Coding(format!("the compressed body does not decode: {error}"))),
+        Err(Stopped::Io(error)) => Err(Fault::Coding(format!("the compressed body does not decode: {error}"))),
     }
 }
 
-/// None: more than `limit` bytes.
-fn inflate(body: &[u8], coding: Coding, limit: u64) -> io::Result<Option<Vec<u8>>> {
+/// Why a body was not inflated.
+enum Stopped {
+    Io(io::Error),
+    TooLarge,
+    NoRoom(NoRoom),
+}
+
+impl From<io::Error> for Stopped {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<NoRoom> for Stopped {
+    fn from(refused: NoRoom) -> Self {
+        Self::NoRoom(refused)
+    }
+}
+
+fn inflate(body: &[u8], coding: Coding, limit: u64, room: &Room) -> Result<Vec<u8>, Stopped> {
     // feeds shrink to about a fifth
     let guess = body.len().saturating_mul(5).min(usize::try_from(limit).unwrap_or(usize::MAX)).min(1 << 20);
     let mut out = Vec::with_capacity(guess);
-    let limited = limit.saturating_add(1);
-    match coding {
-        Coding::Gzip => MultiGzDecoder::new(body).take(limited).read_to_end(&mut out)?,
+    let decoder: &mut dyn Read = match coding {
+        Coding::Gzip => &mut MultiGzDecoder::new(body),
         // "deflate" means zlib (RFC 9110, 8.4.1.2), and some servers send it bare
-        Coding::Deflate if is_zlib(body) => ZlibDecoder::new(body).take(limited).read_to_end(&mut out)?,
-        Coding::Deflate => DeflateDecoder::new(body).take(limited).read_to_end(&mut out)?,
+        Coding::Deflate if is_zlib(body) => &mut ZlibDecoder::new(body),
+        Coding::Deflate => &mut DeflateDecoder::new(body),
     };
-    Ok((out.len() as u64 <= limit).then_some(out))
+    let mut limited = decoder.take(limit.saturating_add(1));
+    let most = body.len().saturating_add(usize::try_from(limit).unwrap_or(usize::MAX));
+    loop {
+        let step = (out.capacity() - out.len()).max(STEP);
+        room.grow((body.len() + out.len() + step).min(most), most)?;
+        if (&mut limited).take(step as u64).read_to_end(&mut out)? < step {
+            break;
+        }
+    }
+    if out.len() as u64 > limit { Err(Stopped::TooLarge) } else { Ok(out) }
 }
 
 /// The zlib header (RFC 1950): method 8, and a check over both bytes.
@@ -104,7 +145,7 @@ mod tests {
 
     fn run(body: Vec<u8>, coding: Coding, limit: u64, delimited: bool) -> Result<Bytes, Fault> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(decode(body.into(), Some(coding), limit, delimited))
+        runtime.block_on(decode(body.into(), Some(coding), limit, delimited, &Room::unlimited()))
     }
 
     #[test]

@@ -7,7 +7,10 @@ use rustls::Error as TlsError;
 use rustix::io::Errno;
 
 use super::{descriptors, resolve::Trouble};
-use crate::model::{ErrorKind, Failure};
+use crate::{
+    memory::NoRoom,
+    model::{ErrorKind, Failure},
+};
 
 const RESET: i32 = Errno::CONNRESET.raw_os_error();
 const TIMED_OUT: i32 = Errno::TIMEDOUT.raw_os_error();
@@ -58,6 +61,19 @@ pub(super) enum Fault {
     Coding(String),
     /// More than so many bytes.
     TooLarge(u64),
+    /// There is no memory for the body now.
+    NoRoom,
+    /// There never is: a body may have so many bytes.
+    BeyondMemory(usize),
+}
+
+impl From<NoRoom> for Fault {
+    fn from(refused: NoRoom) -> Self {
+        match refused {
+            NoRoom::Now => Self::NoRoom,
+            NoRoom::Ever(limit) => Self::BeyondMemory(limit),
+        }
+    }
 }
 
 impl Fault {
@@ -119,6 +135,13 @@ impl Fault {
             Self::NotHttp(what) => (Kind::Protocol, true, what.clone()),
             Self::Coding(what) => (Kind::Protocol, true, what.clone()),
             Self::TooLarge(limit) => (Kind::TooLarge, false, format!("the answer has more than {limit} bytes")),
+            Self::NoRoom => (Kind::TooLarge, true, "no memory is free for the answer".into()),
+            Self::BeyondMemory(limit) => {
+                let what = format!(
+                    "the answer needs more than the {limit} bytes that one document may take of `memory` in [fetch]"
+                );
+                (Kind::TooLarge, false, what)
+            }
         }
     }
 }

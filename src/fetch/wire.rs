@@ -27,6 +27,7 @@ use super::{
     spare,
     transport::Transport,
 };
+use crate::memory::Room;
 
 /// A head, at most; the HTTP client's own limit is 128 KiB.
 const MAX_HEAD: usize = 65_536;
@@ -125,12 +126,17 @@ impl Handle {
 
     /// Reads the body after the client has read the head: at most `limit` bytes.
     pub(super) async fn body(&self, limit: u64) -> Result<Body, Fault> {
+        self.body_within(limit, &Space { room: &Room::unlimited(), inflated: 0 }).await
+    }
+
+    /// The same within the room that the poll gets.
+    pub(super) async fn body_within(&self, limit: u64, space: &Space<'_>) -> Result<Body, Fault> {
         let framing = self.0.borrow().answer.map_or(Framing::None, |answer| answer.framing);
         let (bytes, certain) = match framing {
             Framing::None => (Bytes::new(), true),
-            Framing::Length(length) => (self.sized(length, limit).await?, true),
-            Framing::Chunked => (self.chunked(limit).await?, true),
-            Framing::Eof => self.rest(limit).await?,
+            Framing::Length(length) => (self.sized(length, limit, space).await?, true),
+            Framing::Chunked => (self.chunked(limit, space).await?, true),
+            Framing::Eof => self.rest(limit, space).await?,
         };
         let wire = &mut *self.0.borrow_mut();
         // the body is read: what follows on the connection is the next answer
@@ -146,8 +152,9 @@ impl Handle {
         self.0.borrow_mut().release();
     }
 
-    async fn sized(&self, length: u64, limit: u64) -> Result<Bytes, Fault> {
+    async fn sized(&self, length: u64, limit: u64, space: &Space<'_>) -> Result<Bytes, Fault> {
         let length = usize::try_from(length).ok().filter(|_| length <= limit).ok_or(Fault::TooLarge(limit))?;
+        space.room.open(length, length.saturating_add(space.inflated)).await?;
         loop {
             let have = {
                 let received = &mut self.0.borrow_mut().received;
@@ -156,6 +163,7 @@ impl Handle {
                 }
                 received.len()
             };
+            space.received(have).await;
             // an announced length is believed up to a point; beyond it, memory doubles as bytes arrive
             let room = (length - have).min(have.max(TRUSTED_LENGTH));
             // rounded up: what this body leaves is to have room for the next, which is mostly of about its size
@@ -165,7 +173,9 @@ impl Handle {
         }
     }
 
-    async fn chunked(&self, limit: u64) -> Result<Bytes, Fault> {
+    async fn chunked(&self, limit: u64, space: &Space<'_>) -> Result<Bytes, Fault> {
+        let most = space.most(limit);
+        space.room.open(READ, most).await?;
         let mut chunks = Chunks::default();
         let mut body = spare::take();
         body.reserve(USUAL_BODY);
@@ -181,17 +191,23 @@ impl Handle {
                     return Ok(body.freeze());
                 }
             }
+            let have = body.len() + self.0.borrow().received.len();
+            space.grow(have + READ, most).await?;
             if self.fill(READ).await?.is_none() {
                 return Err(Fault::Cut("within the body, before its last chunk"));
             }
         }
     }
 
-    async fn rest(&self, limit: u64) -> Result<(Bytes, bool), Fault> {
+    async fn rest(&self, limit: u64, space: &Space<'_>) -> Result<(Bytes, bool), Fault> {
+        let most = space.most(limit);
+        space.room.open(READ, most).await?;
         let certain = loop {
-            if self.0.borrow().received.len() as u64 > limit {
+            let have = self.0.borrow().received.len();
+            if have as u64 > limit {
                 return Err(Fault::TooLarge(limit));
             }
+            space.grow(have + READ, most).await?;
             match self.fill(READ).await? {
                 Some(Filled::Bytes) => {}
                 Some(Filled::Abrupt) => break false,
@@ -210,6 +226,39 @@ impl Handle {
             Ok(_) => Ok(Some(Filled::Bytes)),
             Err(error) if is_abrupt_end(&error) => Ok(eof_delimited.then_some(Filled::Abrupt)),
             Err(error) => Err(Fault::Io(error)),
+        }
+    }
+}
+
+/// Where a body goes.
+pub(super) struct Space<'a> {
+    pub(super) room: &'a Room,
+    /// What the body may come to when it is inflated.
+    pub(super) inflated: usize,
+}
+
+impl Space<'_> {
+    fn most(&self, limit: u64) -> usize {
+        usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(self.inflated)
+    }
+
+    async fn grow(&self, bytes: usize, most: usize) -> Result<(), Fault> {
+        self.room.grow(bytes, most)?;
+        self.note().await;
+        Ok(())
+    }
+
+    async fn received(&self, bytes: usize) {
+        self.room.received(bytes);
+        self.note().await;
+    }
+
+    /// Says who is to blame if the process dies of a large body.
+    async fn note(&self) {
+        if self.room.is_unmarked() {
+            let room = self.room.clone();
+            // a mark that cannot be set is none
+            let _ = tokio::task::spawn_blocking(move || room.mark()).await;
         }
     }
 }

@@ -52,6 +52,8 @@ pub enum ErrorKind {
     Selector,
     /// Our own code panicked over this source's data.
     Panic,
+    /// The process ended during the poll: killed for its memory, or aborted.
+    Crashed,
     /// Our own store failed; counts for no source's breaker.
     Store,
     /// Our own limits (open files, memory) kept a request from being made; counts for no source's breaker.
@@ -79,6 +81,7 @@ impl ErrorKind {
         ("empty", ErrorKind::Empty),
         ("selector", ErrorKind::Selector),
         ("panic", ErrorKind::Panic),
+        ("crashed", ErrorKind::Crashed),
         ("store", ErrorKind::Store),
         ("limits", ErrorKind::Limits),
     ];

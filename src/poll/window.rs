@@ -52,6 +52,11 @@ impl Window {
         Self { spans: spans.collect(), keys, distinct: alone == usable }
     }
 
+    /// Whether no document was read yet, or one without entries.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
     /// What each entry was read from.
     pub fn spans(&self) -> &[Span] {
         &self.spans

@@ -24,6 +24,7 @@ use kawaraban::{
     config::load::{LoadOptions, Needed, load},
     fetch::Tls,
     health::report::{HealthReport, SourceReport, SourceStatus},
+    memory::Suspects,
     model::{ErrorKind, Failure},
     poll::document::{self, Input, Parsed},
     resilience::breaker::Phase,
@@ -79,6 +80,7 @@ impl Parts {
                 limits: health.clone().recipient(),
             },
             read,
+            suspects: Suspects::default(),
             seed: 7,
             log,
         }));

@@ -16,13 +16,15 @@ impl Supervisor {
             return;
         }
         let records: Vec<_> = std::mem::take(&mut self.unsaved).into_iter().collect();
+        let marks = std::mem::take(&mut self.counted);
         let store = self.seat.store.clone();
         let save = async move {
             let result = store.save_sources(records.clone()).await;
             (records, result)
         };
-        ctx.spawn(save.into_actor(self).map(|(records, result), actor, _| {
+        ctx.spawn(save.into_actor(self).map(move |(records, result), actor, _| {
             if let Err(error) = result {
+                actor.counted.extend(marks);
                 warn!(actor.seat.log, "states of sources could not be written, they are kept for later: {error}"; "kind" => "store");
                 for (name, record) in records {
                     actor.unsaved.entry(name).or_insert(record);

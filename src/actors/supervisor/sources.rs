@@ -4,6 +4,7 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, WrapFuture};
 use jiff::Timestamp;
+use slog::warn;
 
 use super::{
     Supervisor,
@@ -112,10 +113,11 @@ impl Supervisor {
                 // reset before anything is spread, since a source that was reset is due
                 let mut record = poll::adopt(record, document::fingerprint(&birth.spec));
                 poll::correct(&mut record, birth.spec.schedule, &birth.spec.breaker, now.wall);
-                let record = self.count_panic(&birth, record, now, ctx);
+                let record = self.count_deaths(&birth, record, now);
                 births.push((birth, record));
             }
         }
+        self.save(ctx);
         let due = |record: &SourceRecord| record.next_poll.is_none_or(|next| next <= now.wall);
         let overdue = births.iter().filter(|(_, record)| due(record)).count();
         let mut nth = 0;
@@ -129,18 +131,22 @@ impl Supervisor {
         }
     }
 
-    /// A source's actor that panicked outside its poll has a failed poll of kind `panic`.
-    fn count_panic(
-        &mut self,
-        birth: &Birth<Arc<config::Source>>,
-        record: SourceRecord,
-        now: Moment,
-        ctx: &mut Context<Self>,
-    ) -> SourceRecord {
-        let (source, Some(panic)) = (&birth.spec, &birth.panic) else { return record };
+    /// A source's actor that panicked outside its poll has a failed poll of kind `panic`, and a source whose poll
+    /// ended with the process one of kind `crashed`.
+    fn count_deaths(&mut self, birth: &Birth<Arc<config::Source>>, record: SourceRecord, now: Moment) -> SourceRecord {
+        let failure = if let Some(mark) = self.crashed.remove(&birth.spec.name) {
+            self.counted.push(mark);
+            let message = "the process ended while it read this source's document: killed for its memory, or aborted";
+            warn!(self.seat.log, "{message}"; "source" => &birth.spec.name, "kind" => "crashed");
+            Failure::fatal(ErrorKind::Crashed, message)
+        } else if let Some(panic) = &birth.panic {
+            let message = format!("the source's actor panicked, please report it: {panic}");
+            Failure::fatal(ErrorKind::Panic, message)
+        } else {
+            return record;
+        };
+        let source = &birth.spec;
         let mut poller = Poller::new(source.schedule, source.retry, source.breaker, record, now);
-        let message = format!("the source's actor panicked, please report it: {panic}");
-        let failure = Failure::fatal(ErrorKind::Panic, message);
         poller.finished(now, now, End::Failed(&failure), &mut self.rng);
         self.seat.health.polled.do_send(SourcePolled {
             source: source.name.clone(),
@@ -152,7 +158,6 @@ impl Supervisor {
             next_poll: poller.next_poll(now.wall),
         });
         self.unsaved.insert(source.name.clone(), poller.record.clone());
-        self.save(ctx);
         poller.record
     }
 

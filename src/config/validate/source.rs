@@ -99,7 +99,7 @@ pub(super) fn source(mut table: Table<'_>, names: &mut Names, context: &Context<
             "there is basic_auth too, which is the same header: leave one of them away",
         );
     }
-    for key in ["max_concurrent", "max_concurrent_per_host"] {
+    for key in ["memory", "max_concurrent", "max_concurrent_per_host"] {
         table.refuse(key, "counts over all sources, and stands in [fetch] only");
     }
     table.finish();
