@@ -6,6 +6,7 @@ pub mod error;
 pub mod item;
 pub mod line;
 pub mod matched;
+pub mod millis;
 pub mod moment;
 pub mod name;
 pub mod redact;

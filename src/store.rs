@@ -561,6 +561,7 @@ pub struct Delivery {
     /// What it is.
     pub item: Item,
     /// When it was accepted.
+    #[serde(with = "crate::model::millis")]
     pub accepted_at: Timestamp,
 }
 

@@ -19,10 +19,12 @@ pub struct HealthReport<S = BTreeMap<String, SourceReport>> {
     /// Our version.
     pub version: String,
     /// When the daemon started.
+    #[serde(with = "crate::model::millis")]
     pub started_at: Timestamp,
     /// Seconds since.
     pub uptime_s: u64,
     /// When this was made.
+    #[serde(with = "crate::model::millis")]
     pub time: Timestamp,
     /// Why it is not `ok`.
     pub reasons: Vec<String>,
@@ -122,10 +124,13 @@ pub struct SourceReport {
     /// Items accepted ever.
     pub items: u64,
     /// When the last poll began.
+    #[serde(with = "crate::model::millis::optional")]
     pub last_attempt: Option<Timestamp>,
     /// When the last successful poll ended.
+    #[serde(with = "crate::model::millis::optional")]
     pub last_success: Option<Timestamp>,
     /// When the next is due.
+    #[serde(with = "crate::model::millis::optional")]
     pub next_poll: Option<Timestamp>,
     /// The last error; it stays after recovery.
     pub last_error: Option<ErrorReport>,
@@ -157,6 +162,7 @@ pub struct ErrorReport {
     /// What happened.
     pub message: Line,
     /// When.
+    #[serde(with = "crate::model::millis")]
     pub at: Timestamp,
 }
 
@@ -217,7 +223,9 @@ pub struct ErrorPattern {
     /// Which sources.
     pub sources: Vec<String>,
     /// The first in the window.
+    #[serde(with = "crate::model::millis")]
     pub first: Timestamp,
     /// The last.
+    #[serde(with = "crate::model::millis")]
     pub last: Timestamp,
 }

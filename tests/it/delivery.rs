@@ -239,7 +239,8 @@ fn a_block_without_a_time_is_waited_out_and_told() {
         });
         feed.publish(1);
         daemon.wait("polls go on", |daemon| daemon.source("feed0")["items"] == 3);
-        assert!(fake.requests().len() <= 2, "{verb:?}: requests went on into the block");
+        // the other destination may have sent its two items before the block was heard of
+        assert!(fake.requests().len() <= 3, "{verb:?}: requests went on into the block");
         let (status, _) = daemon.terminate();
         assert!(status.success());
     }
@@ -406,7 +407,10 @@ fn killed_under_load_each_destination_sees_at_most_one_repeat_a_kill() {
         hook.set_channel_limit(100_000, Duration::from_secs(60));
         hook.push_fault(Verb::Slow(Duration::from_millis(3)), usize::MAX);
     }
-    let mut daemon = Daemon::new(&(FAST.to_owned() + &source(&feed) + &discord("one", &one) + &discord("two", &two)));
+    // a life may be too short for a poll, so that the next one finds more items than the default takes at once
+    let all = "hold_above = 0\n";
+    let config = FAST.to_owned() + &source(&feed) + all + &discord("one", &one) + &discord("two", &two);
+    let mut daemon = Daemon::new(&config);
     let mut due = Vec::new();
     let kills = 8;
     let mut seed = 11_u64;
