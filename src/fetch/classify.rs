@@ -12,6 +12,9 @@ use crate::{
     model::{ErrorKind, Failure},
 };
 
+/// What to do where an address of a private network is right.
+const IF_MEANT: &str = "if it is meant, set allow_private_addresses = true in the source";
+
 const RESET: i32 = Errno::CONNRESET.raw_os_error();
 const TIMED_OUT: i32 = Errno::TIMEDOUT.raw_os_error();
 /// What the system says when this process, or this machine, has used something up: descriptors, memory, threads.
@@ -113,11 +116,10 @@ impl Fault {
             Self::DnsTimeout => (Kind::Dns, true, "the name did not resolve in time".into()),
             Self::NoAddress => (Kind::Dns, true, "the name has no address".into()),
             Self::Blocked(address) => {
-                (Kind::BlockedAddress, false, format!("{address} is not a global address, and only those are allowed"))
+                (Kind::BlockedAddress, false, format!("{address} is not a global address: {IF_MEANT}"))
             }
             Self::BlockedName(name) => {
-                let what = "is a name of a network of our own, and only global addresses are allowed";
-                (Kind::BlockedAddress, false, format!("{name} {what}"))
+                (Kind::BlockedAddress, false, format!("{name} is a name of a private network: {IF_MEANT}"))
             }
             Self::ConnectTimeout => (Kind::ConnectTimeout, true, "no connection in time".into()),
             Self::Connect(error) => {
