@@ -15,8 +15,6 @@ use crate::model::Moment;
 const QUEUED_TOO_LONG: Duration = Duration::from_secs(3600);
 /// …and none was acknowledged within this time.
 const IDLE_TOO_LONG: Duration = Duration::from_secs(15 * 60);
-/// A destination that asks us to wait is well for so long: most do at times.
-const BLOCKED_FOR_LONG: Duration = Duration::from_secs(60);
 /// A dead letter is told of for so long.
 const DEAD_LETTER_TOLD: Duration = Duration::from_secs(24 * 3600);
 /// A destination that refused so many of its last items takes none.
@@ -84,10 +82,8 @@ impl DestinationHealth {
             DestinationState::Paused => Standing::Paused,
             DestinationState::Gone => Standing::Gone,
             _ if self.report.refused_in_a_row >= REFUSES => Standing::Refusing(self.report.refused_in_a_row),
-            DestinationState::Holding => match self.blocked_since.map(|since| since.age(now)) {
-                Some(blocked) if blocked <= BLOCKED_FOR_LONG => self.dead_letter(now),
-                blocked => Standing::Blocked(blocked),
-            },
+            // a delivery says so of a block, and of a wait of a minute or more: both are known at once
+            DestinationState::Holding => Standing::Blocked(self.blocked_since.map(|since| since.age(now))),
             state => match self.stuck(started, now) {
                 Some(idle) => Standing::Stuck(idle),
                 None if state == DestinationState::Degraded => Standing::Failing,
