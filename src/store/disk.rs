@@ -6,6 +6,7 @@ use std::{
     io,
     os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use super::directory;
@@ -17,12 +18,19 @@ pub(super) struct Disk {
     blobs: PathBuf,
     /// The last blob that is on disk. sled numbers them upwards.
     newest_blob: Option<i64>,
+    /// When the blobs' directory last changed, where that was looked at: looking again would find nothing new.
+    scanned: Option<SystemTime>,
 }
+
+/// A directory's time has the grain of the kernel's clock, so that one that has just changed may change again
+/// without a new time.
+const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
 impl Disk {
     /// The files of the database in `dir`, just opened: all of them are on disk when this returns.
     pub(super) fn open(dir: &Path) -> io::Result<Self> {
-        let mut disk = Self { data: File::open(dir.join("db"))?, blobs: dir.join("blobs"), newest_blob: None };
+        let mut disk =
+            Self { data: File::open(dir.join("db"))?, blobs: dir.join("blobs"), newest_blob: None, scanned: None };
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
             if entry.file_type()?.is_file() {
@@ -47,8 +55,13 @@ impl Disk {
         self.data.metadata().map_or(true, |data| data.nlink() > 0)
     }
 
-    /// Large pages lie in files of their own, which sled never syncs.
+    /// Large pages lie in files of their own, which sled never syncs. Where none is new, this opens no file: a commit
+    /// must not need a descriptor.
     fn sync_blobs(&mut self) -> io::Result<()> {
+        let changed = fs::metadata(&self.blobs)?.modified()?;
+        if self.scanned == Some(changed) {
+            return Ok(());
+        }
         let mut newest = self.newest_blob;
         for entry in fs::read_dir(&self.blobs)? {
             let entry = entry?;
@@ -68,6 +81,8 @@ impl Disk {
             directory::sync(&self.blobs)?;
             self.newest_blob = newest;
         }
+        let settled = SystemTime::now().duration_since(changed).is_ok_and(|age| age > SETTLED_AFTER);
+        self.scanned = settled.then_some(changed);
         Ok(())
     }
 }
