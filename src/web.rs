@@ -2,8 +2,8 @@
 //!
 //! Every request passes [`guard`] first. Nothing here knows how things stand; the actors are asked, and
 //! one that does not reply is itself an answer. Strangers may do what they want: connections are bounded
-//! ([`connections`]), heads are read within 16 kB and 5 s ([`head`]), and who does not read an answer is hung up
-//! on ([`serve`]). What is expensive to answer is made once for all who ask ([`latest`]).
+//! (`connections`), heads are read within 16 kB and 5 s (`head`), and who does not read an answer is hung up
+//! on ([`serve`]). What is expensive to answer is made once for all who ask (`latest`).
 
 mod connections;
 pub mod guard;

@@ -3,7 +3,7 @@
 //! actix restarts no actor that panicked. A child's [`DeathWatch`](super::death_watch::DeathWatch) reports its
 //! end; the child is then restarted alone, after a backoff, from its configuration and its stored state. A
 //! source's panic is a failed poll of that source. What a child's end or a reload leads to is decided by
-//! [`lives`] and [`plan`], which are pure.
+//! `lives` and `plan`, which are pure.
 
 mod deliveries;
 mod end;
